@@ -1,0 +1,69 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""`ansible-doc` shows every plugin, and every module says what it does in check and diff mode."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from _paths import COLLECTIONS, ROOT
+
+KINDS = {"modules": "module", "lookup": "lookup", "filter": "filter"}
+PLUGINS = {
+    kind: sorted({path.stem for path in (ROOT / "plugins" / folder).glob("[!_]*") if path.suffix in (".py", ".yml")})
+    for folder, kind in KINDS.items()
+}
+
+
+@pytest.fixture(scope="module")
+def documented() -> dict[str, dict[str, Any]]:
+    """kind -> full name -> what ansible-doc knows."""
+    found: dict[str, dict[str, Any]] = {}
+    for kind, names in PLUGINS.items():
+        if not names:
+            continue
+        ansible_doc = Path(sys.executable).parent / "ansible-doc"
+        outcome = subprocess.run(
+            [ansible_doc, "--type", kind, "--json", *(f"berth.django.{name}" for name in names)],
+            env={**os.environ, "ANSIBLE_COLLECTIONS_PATH": str(COLLECTIONS)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert outcome.returncode == 0, outcome.stderr
+        found[kind] = json.loads(outcome.stdout)
+    return found
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, name) for kind, names in PLUGINS.items() for name in names])
+def test_plugin_is_documented(documented: dict[str, dict[str, Any]], kind: str, name: str) -> None:
+    known = documented[kind].get(f"berth.django.{name}")
+    assert known, f"ansible-doc does not show {kind} {name}"
+    doc = known["doc"]
+    assert doc["short_description"] and not doc["short_description"].endswith(".")
+    assert doc.get("description")
+    assert known["examples"], "no EXAMPLES"
+    assert known["return"], "no RETURN"
+    for option, meaning in (doc.get("options") or {}).items():
+        assert meaning.get("description"), f"option {option} has no description"
+
+
+@pytest.mark.parametrize("name", PLUGINS["module"])
+def test_module_states_its_attributes(documented: dict[str, dict[str, Any]], name: str) -> None:
+    known = documented["module"][f"berth.django.{name}"]
+    attributes = known["doc"].get("attributes") or {}
+    for attribute in ("check_mode", "diff_mode"):
+        assert attribute in attributes, f"{name} does not state {attribute}"
+        stated = attributes[attribute]
+        assert stated["support"] == "full" or stated.get("details"), f"{name}: {attribute} is {stated['support']}, and no details say why"
+    examples = yaml.safe_load(known["examples"])
+    for task in examples:
+        assert task.get("name"), "an example task has no name"
