@@ -1,0 +1,256 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""What is wrong with an inventory, as sentences: pure functions of values that the controller has already evaluated.
+
+Every sentence names the variable, the host and the way out, and no sentence shows a secret's value.
+"""
+
+from __future__ import annotations
+
+import difflib
+import ipaddress
+import re
+import typing as t
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+PROJECT = re.compile(r"[a-z][a-z0-9-]{1,29}")
+SHORTEST_SECRET = 12
+SHORTEST_SECRET_KEY = 50
+GENERATE = "python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
+NEW_SECRET = f"make a value with {GENERATE} and keep it in a vault file"  # noqa: S105
+
+# Compared with the secret in lower case, without anything but letters and with digits at its end removed ("Password-123!" is "password").
+GUESSED_FIRST = frozenset(
+    """
+    admin administrator berth changeit changeme default django haproxy hunter lab letmein music nginx none null pass passphrase passw passwd
+    password postgres postgresql pw qwerty qwertyuiop root secret secretkey secretpassword superuser supersecret test todo user welcome xxx
+    """.split()
+)
+# A value that still says what it should be replaced by, or that Django itself calls insecure.
+PLACEHOLDER = re.compile(
+    r"change.?(me|it|this)|replace.?(me|with|this)|your.?(secret|password|key)|example|placeholder|insert.?here|fill.?in|^<.*>$|django-insecure",
+    re.IGNORECASE,
+)
+# Entries of a dict of secrets that are kept there for company but are no secrets: a user's or a host's name.
+NOT_SECRET = re.compile(r"(^|_)(user|username|host|hostname|name|port|email|from)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Role:
+    """What the inventory gives to one role on one host."""
+
+    host: str
+    name: str
+    options: dict[str, dict[str, t.Any]]  # of the role's argument spec
+    values: dict[str, t.Any]  # from the inventory, and defaults where a rule needs them
+    given: frozenset[str] = frozenset()  # names of all variables that the inventory sets for this host
+    defaulted: frozenset[str] = frozenset()  # names that defaults/main.yml sets
+    failed: dict[str, str] = field(default_factory=dict)  # names whose value cannot be evaluated -> why
+
+
+def problems(
+    groups: dict[str, list[str]],
+    wanted: t.Iterable[str],
+    single: t.Iterable[str],
+    addresses: dict[str, t.Any],
+    roles: t.Iterable[Role],
+) -> list[str]:
+    """All of them at once, each once, in the order in which an operator would mend them."""
+    roles = list(roles)
+    found = group_problems(groups, wanted, single) + address_problems(addresses)
+    for role in roles:
+        found += value_problems(role) + missing_problems(role) + unknown_problems(role) + secret_problems(role)
+    found += project_problems(roles) + socket_problems(roles, groups) + media_problems(roles)
+    return list(dict.fromkeys(found))
+
+
+def group_problems(groups: dict[str, list[str]], wanted: t.Iterable[str], single: t.Iterable[str]) -> list[str]:
+    """Every wanted group has a host, and no more than one where the role serves a fleet from one host."""
+    found = []
+    for group in wanted:
+        hosts = groups.get(group, [])
+        if group not in groups:
+            found.append(f"The inventory has no group {group!r}: add it, with at least one host in it.")
+        elif not hosts:
+            found.append(f"The group {group!r} is empty: put at least one host into it.")
+        elif group in single and len(hosts) > 1:
+            found.append(f"The group {group!r} has {len(hosts)} hosts ({', '.join(hosts)}), and can have one: keep one of them there.")
+    return found
+
+
+def address_problems(addresses: dict[str, t.Any]) -> list[str]:
+    """berth_address is an IP address that the other hosts of the fleet can use, and no other host's."""
+    found = []
+    owners: dict[str, str] = {}
+    for host, given in addresses.items():
+        if given in (None, ""):
+            found.append(f"berth_address is missing for host {host}: set it to the IP address under which the other hosts reach it.")
+            continue
+        try:
+            address = ipaddress.ip_address(str(given))
+        except ValueError:
+            found.append(f"berth_address of host {host} is {given!r}, which is not an IP address: set the one that other hosts reach it by.")
+            continue
+        if address.is_unspecified or address.is_multicast or (address.is_loopback and len(addresses) > 1):
+            found.append(f"berth_address of host {host} is {address}, which other hosts cannot reach: set an address of its own.")
+        elif str(address) in owners:
+            found.append(f"berth_address {address} stands for two hosts, {owners[str(address)]} and {host}: give each host its own.")
+        owners.setdefault(str(address), host)
+    return found
+
+
+def value_problems(role: Role) -> list[str]:
+    """Values that cannot be evaluated: an undefined name, a vault that does not open."""
+    return [f"{name} of host {role.host} cannot be evaluated: {why}" for name, why in sorted(role.failed.items())]
+
+
+def missing_problems(role: Role) -> list[str]:
+    """What the role requires and neither the inventory nor its defaults set, before the first role touches a host."""
+    found = []
+    for name, option in role.options.items():
+        value = role.values.get(name)
+        secret = is_secret(name, option)
+        if name in role.failed or not (option.get("required") or secret):
+            continue
+        if name in role.values and (value is None or value == "") and secret and option.get("type", "str") == "str":
+            found.append(f"{name} of host {role.host} is empty: {NEW_SECRET}.")
+        elif option.get("required") and name not in role.values and name not in role.defaulted:
+            fix = NEW_SECRET if secret else f"set it in group_vars/{role.name}"
+            found.append(f"{name} is missing for host {role.host}: {fix}.")
+    return found
+
+
+def unknown_problems(role: Role) -> list[str]:
+    """Keys that no option knows, inside dicts and as whole variables that look like a misspelt input."""
+    found = []
+    for name, value in role.values.items():
+        option = role.options.get(name, {})
+        found += [f"{where} of host {role.host} is not known{hint}." for where, hint in unknown_keys(name, value, option)]
+    for name in sorted(role.given):
+        if name.startswith(f"{role.name}_") and name not in role.options:
+            near = difflib.get_close_matches(name, role.options, 1, 0.88)
+            if near:
+                found.append(f"{name} of host {role.host} is not an input of the role {role.name}: did you mean {near[0]}?")
+    return found
+
+
+def unknown_keys(where: str, value: t.Any, option: dict[str, t.Any]) -> t.Iterator[tuple[str, str]]:
+    """(dotted name, what to do) of every key of a dict that its options do not list."""
+    known = option.get("options")
+    if not known:
+        return
+    if isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from unknown_keys(f"{where}[{index}]", item, option)
+    if not isinstance(value, dict):
+        return
+    names = {alias for name, inner in known.items() for alias in [name, *inner.get("aliases", [])]}
+    for key, item in value.items():
+        if key not in names:
+            near = difflib.get_close_matches(str(key), names, 1, 0.6)
+            hint = f": did you mean {near[0]}?" if near else f": it can be one of {', '.join(sorted(names))}"
+            yield f"{where}.{key}", hint.rstrip("?") + ("?" if near else "")
+        else:
+            yield from unknown_keys(f"{where}.{key}", item, known.get(key, {}))
+
+
+def secret_problems(role: Role) -> list[str]:
+    """Secrets that a stranger would try first. Options with `no_log` are secrets, wherever they stand in a role's spec."""
+    found = []
+    for name, option in role.options.items():
+        for where, secret in secrets_in(name, role.values.get(name), option):
+            reason = weakness(where, secret)
+            if reason:
+                found.append(f"{where} of host {role.host} is weak ({reason}): {NEW_SECRET}.")
+    return found
+
+
+def secrets_in(where: str, value: t.Any, option: dict[str, t.Any]) -> t.Iterator[tuple[str, str]]:
+    """(dotted name, value) of the secrets inside one option's value."""
+    if isinstance(value, str) and value and is_secret(where, option):
+        yield where, value
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from secrets_in(f"{where}[{index}]", item, option)
+    elif isinstance(value, dict):
+        inner = option.get("options") or {}
+        for key, item in value.items():
+            yield from secrets_in(f"{where}.{key}", item, inner.get(key, {} if inner else option))
+
+
+def is_secret(where: str, option: dict[str, t.Any]) -> bool:
+    return bool(option.get("no_log")) and not NOT_SECRET.search(where.rpartition(".")[2])
+
+
+def weakness(where: str, secret: str) -> str | None:
+    """Why a stranger would guess it, or None. Of a URL, its password counts."""
+    if re.match(r"[a-z0-9+.-]+://", secret):
+        try:
+            secret = urlsplit(secret).password or ""
+        except ValueError:
+            return None
+        if not secret:
+            return None
+    if PLACEHOLDER.search(secret):
+        return "it is a placeholder"
+    letters = re.sub(r"[^a-z]", "", re.sub(r"[\W\d_]+$", "", secret.lower()))
+    if letters in GUESSED_FIRST and len(letters) * 2 >= len(secret):
+        return "it is among the first that are tried"
+    shortest = SHORTEST_SECRET_KEY if re.search(r"secret_key$", where, re.IGNORECASE) else SHORTEST_SECRET
+    if len(secret) < shortest:
+        return f"it has {len(secret)} characters, and needs {shortest}"
+    if len(set(secret)) < 5:
+        return "it has fewer than 5 different characters"
+    return None
+
+
+def project_problems(roles: t.Sequence[Role]) -> list[str]:
+    """A project's name is a slug, and stands for one project: the hosts of a group agree about what it is made of."""
+    found = []
+    made_of: dict[tuple[str, str], dict[str, list[str]]] = {}
+    for role in roles:
+        project = role.values.get(f"{role.name}_project")
+        if project is None:
+            continue
+        if not PROJECT.fullmatch(str(project)):
+            found.append(f"berth_project of host {role.host} is {project!r}: use 2 to 30 of a-z, 0-9 and '-', with a letter first.")
+        source = role.values.get(f"{role.name}_source")
+        if source:
+            made_of.setdefault((role.name, str(project)), {}).setdefault(str(source), []).append(role.host)
+    for (name, project), sources in made_of.items():
+        if len(sources) > 1:
+            told = " and ".join(f"{source} ({', '.join(hosts)})" for source, hosts in sources.items())
+            found.append(f"Two projects have the name {project!r}: {name}_source is {told}. Give each project a berth_project of its own.")
+    return found
+
+
+def socket_problems(roles: t.Sequence[Role], groups: dict[str, list[str]]) -> list[str]:
+    """A unix socket is reached on its own host only."""
+    apps = set(groups.get("django_uwsgi", []))
+    return [
+        f"nginx_upstream of host {role.host} is 'socket', but the host is not in the group 'django_uwsgi': put it there, or use 'tcp'."
+        for role in roles
+        if role.name == "nginx" and role.values.get("nginx_upstream") == "socket" and role.host not in apps
+    ]
+
+
+def media_problems(roles: t.Sequence[Role]) -> list[str]:
+    """What one web host was given as an upload must be there on the others."""
+    found = []
+    by_project: dict[str, list[Role]] = {}
+    for role in roles:
+        if role.name == "django_uwsgi":
+            by_project.setdefault(str(role.values.get("django_uwsgi_project")), []).append(role)
+    for project, members in by_project.items():
+        local = [role.host for role in members if not role.values.get("django_uwsgi_media_shared", True)]
+        if len(members) > 1 and local:
+            found.append(
+                f"Project {project!r} runs on {len(members)} hosts, but its media directory is local to each ({', '.join(local)}): "
+                "mount one file system there on all of them and set django_uwsgi_media_shared to true."
+            )
+    return found

@@ -1,0 +1,57 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: inventory_check
+short_description: Refuse an inventory that cannot work, before anything is touched
+version_added: 0.1.0
+description:
+  - Evaluates the inputs of every host on the controller and reports everything that is wrong with them at once,
+    each in one sentence that names variable, host and remedy.
+  - Looks for groups without a host, missing and weak secrets, unknown keys and values of the wrong type, addresses that are missing or
+    double, project names that cannot be used or that stand for two projects, and uploads that would be seen by one web host only.
+  - Opens no connection. The playbook C(berth.django.site) runs it first, on C(localhost).
+author:
+  - berth.django contributors
+options:
+  groups:
+    description:
+      - The groups that must have a host, and whose hosts' inputs are looked at.
+    type: list
+    elements: str
+    default: [builder, postgres, django_uwsgi, nginx, haproxy]
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Will return details on what has changed (or possibly needs changing in C(check_mode)), when in diff mode.
+    support: none
+    details: It changes nothing, so there is nothing to show.
+"""
+
+EXAMPLES = r"""
+- name: Refuse an inventory that cannot work
+  hosts: localhost
+  gather_facts: false
+  tasks:
+    - name: Check the inventory
+      berth.django.inventory_check:
+
+- name: Look at the database's hosts only
+  berth.django.inventory_check:
+    groups: [postgres]
+"""
+
+RETURN = r"""
+problems:
+  description: One sentence for each problem; the task fails when there is any.
+  returned: always
+  type: list
+  elements: str
+  sample:
+    - "The group 'nginx' is empty: put at least one host into it."
+"""
