@@ -1,0 +1,41 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+"""Controller's side of container_service: who may interrupt a service, and when."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible.plugins.action import ActionBase
+
+from ansible_collections.berth.django.plugins.plugin_utils._on_host import run_module
+from ansible_collections.berth.django.plugins.plugin_utils._turn import Turn
+
+MODULE = "berth.django.container_service"
+
+
+class ActionModule(ActionBase):
+    """All hosts prepare and validate at the same time; a step that interrupts a running service is taken host by host."""
+
+    _requires_connection = True
+
+    def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
+        super().run(tmp, task_vars)
+        task_vars = task_vars or {}
+        arguments = dict(self._task.args)
+        result = run_module(self, task_vars, MODULE, {**arguments, "defer_disruption": True})
+        if not result.get("deferred"):
+            return result
+        service = arguments["service"]
+        with Turn(f"{service['project']}-{service['name']}") as turn:
+            if turn.failed_host:
+                return dict(
+                    failed=True,
+                    msg=f"{turn.failed_host} failed in its turn, so {service['name']} was left as it was on this host: it runs on unchanged.",
+                )
+            result = run_module(self, task_vars, MODULE, arguments)
+            if result.get("failed"):
+                turn.fail(task_vars["inventory_hostname"])
+        return result

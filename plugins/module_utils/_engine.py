@@ -1,0 +1,669 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: it may change in any release without notice.
+# Please do not import it from elsewhere.
+
+"""The only file that runs a command or writes a file on the host for a service.
+
+:func:`observe` answers what is there, :func:`execute` takes the steps of a plan. Every step that can hurt leaves behind how to
+undo it; when a later one fails, they are undone in reverse, and the error says both what failed and what runs now.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import errno
+import fcntl
+import json
+import os
+import re
+import shutil
+import socket
+import subprocess
+import time
+import typing as t
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ansible_collections.berth.django.plugins.module_utils import _docker_argv as argv_of
+from ansible_collections.berth.django.plugins.module_utils._plan import Actual, Container, Plan, aside_name
+from ansible_collections.berth.django.plugins.module_utils._plan import plan as make_plan
+from ansible_collections.berth.django.plugins.module_utils._spec import Probe, Service
+
+LOCK_DIRECTORY = "/run/lock/berth"
+LOG_LINES = 30
+VALIDATION_TIMEOUT = 120
+PULL_TIMEOUT = 900
+PROOF_TIMEOUT = 15
+KEPT_VERSIONS = 5
+
+
+class EngineError(Exception):
+    """One message for the operator: what was tried, what the product said, what runs now."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    argv: tuple[str, ...]
+    rc: int
+    out: str
+    err: str
+
+    @property
+    def text(self) -> str:
+        """Both streams as a person would have seen them."""
+        return "\n".join(part.strip() for part in (self.out, self.err) if part.strip())
+
+
+def run(argv: t.Sequence[str], stdin: str | None = None, timeout: float | None = None) -> Outcome:
+    """Runs one command. A non-zero return code is an answer; a missing program is an :class:`EngineError`."""
+    try:
+        done = subprocess.run(list(argv), input=stdin, capture_output=True, text=True, errors="replace", timeout=timeout, check=False)
+    except FileNotFoundError:
+        raise EngineError(f"{argv[0]} is not installed on this host: run the host role (berth.django.host) first.") from None
+    except subprocess.TimeoutExpired as expired:
+        partial = expired.stdout.decode(errors="replace") if isinstance(expired.stdout, bytes) else expired.stdout or ""
+        return Outcome(tuple(argv), 124, partial, f"no answer within {timeout:.0f} s")
+    return Outcome(tuple(argv), done.returncode, done.stdout, done.stderr)
+
+
+def must(argv: t.Sequence[str], what: str, timeout: float | None = None) -> str:
+    """Runs one command that has to succeed, and returns what it printed."""
+    outcome = run(argv, timeout=timeout)
+    if outcome.rc != 0:
+        raise EngineError(f"{what} failed: {outcome.text or f'exit code {outcome.rc}'}")
+    return outcome.out
+
+
+def docker_present() -> bool:
+    return shutil.which("docker") is not None
+
+
+def wait_for_engine(seconds: float = 30) -> None:
+    """A daemon that was just restarted needs a moment; one that is down is named as such."""
+    deadline = time.monotonic() + seconds
+    while True:
+        outcome = run(["docker", "version", "--format", "{{.Server.Version}}"], timeout=20)
+        if outcome.rc == 0:
+            return
+        if time.monotonic() > deadline:
+            raise EngineError(f"the Docker Engine of this host does not answer, start it first: {outcome.text}")
+        time.sleep(0.5)
+
+
+@contextlib.contextmanager
+def project_lock(project: str, holder: str, timeout: float = 600) -> t.Iterator[str]:
+    """One run at a time per project and host. Yields a sentence about who was waited for, or an empty string.
+
+    The kernel drops the lock with the process that holds it, so that a module which outlives its killed controller is waited for,
+    and a dead one is not.
+    """
+    os.makedirs(LOCK_DIRECTORY, mode=0o700, exist_ok=True)
+    with open(f"{LOCK_DIRECTORY}/{project}.lock", "a+", encoding="utf-8") as lock:
+        started, waited_for = time.monotonic(), ""
+        while True:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                lock.seek(0)
+                waited_for = lock.read().strip() or "another run"
+                if time.monotonic() - started > timeout:
+                    raise EngineError(f"project {project} on this host is still being changed by {waited_for}; try again later.") from None
+                time.sleep(0.2)
+        lock.seek(0)
+        lock.truncate()
+        lock.write(f"{holder}, process {os.getpid()} on the host, since {time.strftime('%Y-%m-%d %H:%M:%S %z')}")
+        lock.flush()
+        yield f"waited {time.monotonic() - started:.0f} s for {waited_for}" if waited_for else ""
+
+
+# --- asking -----------------------------------------------------------------------------------------------------------------------
+
+
+def inspect_all() -> list[dict[str, t.Any]]:
+    ids = must(["docker", "ps", "--all", "--quiet", "--no-trunc"], "listing containers").split()
+    if not ids:
+        return []
+    # A container that vanished in between makes the command fail and still print the others.
+    return json.loads(run(["docker", "inspect", "--type", "container", *ids]).out or "[]")
+
+
+def inspect_one(name: str) -> dict[str, t.Any] | None:
+    outcome = run(["docker", "inspect", "--type", "container", name])
+    return json.loads(outcome.out)[0] if outcome.rc == 0 else None
+
+
+def image_present(image: str) -> bool:
+    return run(["docker", "image", "inspect", "--format", "{{.Id}}", image]).rc == 0
+
+
+def _labels(container: dict[str, t.Any]) -> dict[str, str]:
+    return container["Config"].get("Labels") or {}
+
+
+def _name(container: dict[str, t.Any]) -> str:
+    return container["Name"].lstrip("/")
+
+
+def _is_ours(container: dict[str, t.Any], service: Service) -> bool:
+    labels = _labels(container)
+    return labels.get(argv_of.LABEL_PROJECT) == service.project and labels.get(argv_of.LABEL_SERVICE) == service.name
+
+
+def _as_container(found: dict[str, t.Any]) -> Container:
+    labels = _labels(found)
+    state = found["State"]
+    bindings = (found.get("HostConfig") or {}).get("PortBindings") or {}
+    return Container(
+        name=_name(found),
+        instance=labels.get(argv_of.LABEL_INSTANCE, ""),
+        running=bool(state.get("Running")) and not state.get("Paused"),
+        healthy=(state.get("Health") or {}).get("Status") == "healthy" and not state.get("Restarting"),
+        spec=labels.get(argv_of.LABEL_SPEC, "{}"),
+        ports=tuple((item["HostIp"], int(item["HostPort"])) for items in bindings.values() for item in items or ()),
+    )
+
+
+def _refuse_strangers(service: Service, found: t.Iterable[dict[str, t.Any]]) -> None:
+    for container in found:
+        labels = _labels(container)
+        if labels.get(argv_of.LABEL_PROJECT) == service.project and labels.get(argv_of.LABEL_FLEET) != service.fleet:
+            raise EngineError(
+                f"project {service.project} on this host belongs to the fleet {labels.get(argv_of.LABEL_FLEET)!r} (container {_name(container)}), "
+                f"this inventory is the fleet {service.fleet!r}: give one of the two another berth_project."
+            )
+        if _name(container) == service.container and not _is_ours(container, service):
+            raise EngineError(f"a container named {service.container} exists on this host and is not ours: rename or remove it.")
+
+
+def observe(service: Service) -> Actual:
+    """What is on this host for `service`. Reads only."""
+    missing = tuple(item.path for item in service.directories if not os.path.isdir(item.path))
+    files = Actual(
+        missing_directories=missing,
+        config_files=_read_files(f"{service.config_root}/current") if service.reload else {},
+        config_current=_link_target(f"{service.config_root}/current") if service.reload else "",
+        config_staged=_version_matches(service.config_directory, service.config_texts, service) if service.config else False,
+        secrets_staged=_version_matches(service.secrets_directory, service.secrets, service) if service.secrets else False,
+        links={item.link: _link_target(item.link) for item in service.switch},
+        withdrawn=bool(service.before_stop.withdraw) and not os.path.exists(service.before_stop.withdraw),
+    )
+    if not docker_present():
+        return files
+    wait_for_engine()
+    found = inspect_all()
+    _refuse_strangers(service, found)
+    containers = tuple(_as_container(item) for item in found if _is_ours(item, service))
+    keeper = next((item for item in containers if item.running and item.instance == service.instance), None)
+    if not service.reload:
+        files = dataclasses.replace(files, config_files=_pinned_files(service, keeper or next(iter(containers), None)))
+    return dataclasses.replace(
+        files,
+        engine=True,
+        containers=containers,
+        image_present=image_present(service.image),
+        networks=frozenset(must(["docker", "network", "ls", "--format", "{{.Name}}"], "listing networks").split()),
+        loaded=bool(keeper and service.proof and _proven(service.proof, keeper.name, service.generation)),
+        restart_pending=bool(keeper and service.restart_when and ask(service.restart_when, keeper.name).out.strip()),
+    )
+
+
+def _pinned_files(service: Service, container: Container | None) -> dict[str, str]:
+    """The config of a container that is replaced for every change: the version that its own spec names."""
+    generation = json.loads(container.spec).get("generation", "") if container else ""
+    return _read_files(f"{service.config_root}/{generation}") if generation else {}
+
+
+def ask(probe: Probe, container: str) -> Outcome:
+    """Puts one question to the running product; never raises when it does not answer."""
+    if probe.signal:
+        return run(argv_of.signal(container, probe.signal))
+    if probe.command:
+        return run(argv_of.exec_in(container, probe.command), timeout=60)
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(30)
+            connection.connect(probe.socket)
+            connection.sendall(probe.send.encode())
+            answer = b""
+            while part := connection.recv(65536):
+                answer += part
+    except OSError as error:
+        return Outcome((probe.socket,), 1, "", f"{probe.socket}: {error}")
+    return Outcome((probe.socket,), 0, answer.decode(errors="replace"), "")
+
+
+def answers(probe: Probe, container: str) -> Outcome:
+    """Like :func:`ask`, with the probe's own expectations applied to the return code."""
+    outcome = ask(probe, container)
+    refused = probe.reject and re.search(probe.reject, outcome.out)
+    missed = probe.expect and not re.search(probe.expect, outcome.out)
+    return dataclasses.replace(outcome, rc=1) if refused or missed else outcome
+
+
+def _proven(probe: Probe, container: str, generation: str) -> bool:
+    outcome = answers(probe, container)
+    return outcome.rc == 0 and generation in outcome.out
+
+
+# --- files ------------------------------------------------------------------------------------------------------------------------
+
+
+def _link_target(path: str) -> str:
+    return os.readlink(path) if os.path.islink(path) else ""
+
+
+def _read_files(directory: str) -> dict[str, str]:
+    root = Path(directory)
+    return {str(path.relative_to(root)): path.read_text(errors="replace") for path in sorted(root.rglob("*")) if path.is_file()}
+
+
+def _version_matches(directory: str, texts: dict[str, str], service: Service) -> bool:
+    """A version is as wanted when content, owner and mode are: a hand-made change is undone, not kept."""
+    if not os.path.isdir(directory) or _read_files(directory) != texts:
+        return False
+    states = (os.stat(f"{directory}/{name}") for name in texts)
+    return all((state.st_mode & 0o777, state.st_uid) == (0o400, service.uid) for state in states)
+
+
+def _write_version(directory: str, texts: dict[str, str], service: Service) -> None:
+    """Writes a version completely under another name, then renames it: it is there as a whole or not at all."""
+    os.makedirs(os.path.dirname(directory), mode=0o755, exist_ok=True)
+    staging = f"{directory}.{os.getpid()}.tmp"
+    shutil.rmtree(staging, ignore_errors=True)
+    os.mkdir(staging, 0o700)
+    for name, text in texts.items():
+        path = f"{staging}/{name}"
+        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w", encoding="utf-8", newline="") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chown(path, service.uid, service.gid)
+    for folder, _folders, _files in os.walk(staging):
+        os.chown(folder, service.uid, service.gid)
+        os.chmod(folder, 0o500)
+    if os.path.isdir(directory):
+        os.rename(directory, f"{staging}.damaged")
+    os.rename(staging, directory)
+    shutil.rmtree(f"{staging}.damaged", ignore_errors=True)
+
+
+def _point(link: str, target: str) -> None:
+    """Makes `link` a relative symbolic link to `target` with one rename; an empty target removes it."""
+    if not target:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(link)
+        return
+    staging = f"{link}.{os.getpid()}.tmp"
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(staging)
+    os.makedirs(os.path.dirname(link), exist_ok=True)
+    os.symlink(target, staging)
+    os.rename(staging, link)
+
+
+def _make_directory(service: Service, path: str) -> None:
+    wanted = next(item for item in service.directories if item.path == path)
+    os.makedirs(path, exist_ok=True)
+    os.chown(path, wanted.uid, wanted.gid)
+    os.chmod(path, int(wanted.mode, 8))
+
+
+def _prune_versions(root: str, keep: t.Container[str]) -> None:
+    """Keeps what is in use and the newest few; each version is some kilobytes."""
+    versions = sorted((item for item in Path(root).glob("*") if item.is_dir() and not item.is_symlink()), key=lambda item: item.stat().st_mtime)
+    for old in versions[:-KEPT_VERSIONS]:
+        if old.name not in keep:
+            shutil.rmtree(old, ignore_errors=True)
+
+
+# --- doing ------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Execution:
+    """One plan being carried out: what was observed, how to undo what was done so far, what to tell."""
+
+    service: Service
+    actual: Actual
+    undo: list[t.Callable[[], None]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def stage(service: Service) -> None:
+    """Brings image, networks, directories, config and secrets of `service` to the host, and touches nothing that runs.
+
+    For one-off containers (the django_* modules), which may come before the service itself.
+    """
+    actual = observe(service)
+    quiet = ("pull", "network", "directory", "secrets", "config")
+    execute(service, actual, Plan(steps=tuple(step for step in make_plan(service, actual).steps if step.do in quiet)))
+
+
+def execute(service: Service, actual: Actual, plan: Plan) -> list[str]:
+    """Takes the steps of `plan` in order. Returns notes; raises :class:`EngineError` after undoing what had been done."""
+    execution = Execution(service, actual)
+    try:
+        for step in plan.steps:
+            _STEPS[step.do](execution, step.target)
+    except (EngineError, OSError) as error:
+        raise EngineError("\n".join([str(error), *_undo(execution)])) from error
+    if plan.steps:
+        _prune(service)
+    return execution.notes
+
+
+def _undo(execution: Execution) -> list[str]:
+    """Takes everything back, the last first; one failure does not keep the rest from being undone."""
+    told = []
+    for action in reversed(execution.undo):
+        try:
+            action()
+        except (EngineError, OSError) as error:
+            told.append(f"Undoing it failed too: {error}")
+    running = [item.name for item in execution.actual.containers if item.running]
+    told.append(f"What ran before runs on: {', '.join(running)}." if running else "Nothing of this service ran before.")
+    return told
+
+
+def _prune(service: Service) -> None:
+    in_use = {service.generation, service.secrets_version, _link_target(f"{service.config_root}/current")}
+    for found in inspect_all():
+        if _is_ours(found, service):
+            in_use |= {Path(item["Source"]).name for item in found.get("Mounts") or ()}
+    _prune_versions(service.config_root, in_use)
+    _prune_versions(f"{service.directory}/secrets", in_use)
+
+
+def _log(container: str) -> str:
+    return run(argv_of.logs(container, LOG_LINES)).text or "(it wrote nothing)"
+
+
+def _pull(execution: Execution, image: str) -> None:
+    outcome = run(argv_of.pull(image, os.path.isdir(argv_of.DOCKER_CONFIG)), timeout=PULL_TIMEOUT)
+    if outcome.rc != 0 and not image_present(image):
+        raise EngineError(f"the image {image} is not on this host and cannot be pulled: {outcome.text}")
+
+
+def _network(execution: Execution, name: str) -> None:
+    outcome = run(argv_of.create_network(name, execution.service.project))
+    if outcome.rc != 0 and "already exists" not in outcome.err:
+        raise EngineError(f"creating the network {name} failed: {outcome.text}")
+
+
+def _directory(execution: Execution, path: str) -> None:
+    _make_directory(execution.service, path)
+
+
+def _secrets(execution: Execution, _target: str) -> None:
+    service = execution.service
+    os.makedirs(f"{service.directory}/secrets", mode=0o700, exist_ok=True)
+    os.chmod(f"{service.directory}/secrets", 0o700)
+    _write_version(service.secrets_directory, service.secrets, service)
+
+
+def _config(execution: Execution, _target: str) -> None:
+    _write_version(execution.service.config_directory, execution.service.config_texts, execution.service)
+
+
+def _validate(execution: Execution, _target: str) -> None:
+    service = execution.service
+    name = f"{service.project}-{service.name}-validate"
+    for validation in service.validate:
+        run(["docker", "rm", "--force", name])
+        outcome = run(argv_of.validate(service, validation, name), timeout=VALIDATION_TIMEOUT)
+        if outcome.rc == 124:
+            run(["docker", "rm", "--force", name])
+        if outcome.rc != 0:
+            raise EngineError(f"{service.name} refuses its new configuration (`{validation.command[0]}` in {service.image} said so):\n{outcome.text}")
+
+
+def _check_ports(execution: Execution, _target: str) -> None:
+    """Docker notices a taken port only when the new container starts, and the old one would have been stopped by then."""
+    service = execution.service
+    held = {port for item in execution.actual.containers if item.running for port in item.ports}
+    for port in service.ports:
+        if (port.address, port.port) in held:
+            continue
+        family = socket.AF_INET6 if ":" in port.address else socket.AF_INET
+        kind = socket.SOCK_STREAM if port.protocol == "tcp" else socket.SOCK_DGRAM
+        with socket.socket(family, kind) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            try:
+                probe.bind((port.address, port.port))
+            except OSError as error:
+                if error.errno == errno.EADDRNOTAVAIL:
+                    raise EngineError(f"{port.address} is not an address of this host: check berth_address.") from None
+                raise EngineError(
+                    f"port {port.port} on {port.address} is taken by {_port_holder(port.port)}: free it, or choose another port for {service.name}."
+                ) from None
+
+
+def _port_holder(port: int) -> str:
+    for found in inspect_all():
+        if found["State"].get("Running") and port in [number for _address, number in _as_container(found).ports]:
+            return f"the container {_name(found)}"
+    return "another process of this host"
+
+
+def _create(execution: Execution, name: str) -> None:
+    service = execution.service
+    must(argv_of.create(service), f"creating the container {name}")
+    execution.undo.append(lambda: _remove_container(name))
+    for network in service.networks[1:]:
+        must(argv_of.connect(network.name, network.aliases, name), f"connecting {name} to {network.name}")
+
+
+def _remove_container(name: str) -> None:
+    must(["docker", "rm", "--force", name], f"removing the container {name}")
+
+
+def _rename(execution: Execution, name: str) -> None:
+    aside = aside_name(name)
+    run(["docker", "rm", aside])  # a stopped leftover of a killed run; a running one keeps the name and is an error below
+    must(["docker", "rename", name, aside], f"renaming the container {name}")
+    execution.undo.append(lambda: _rename_back(aside, name))
+
+
+def _rename_back(aside: str, name: str) -> None:
+    must(["docker", "rename", aside, name], f"renaming the container {aside} back")
+
+
+def _rename_to_final(execution: Execution, name: str) -> None:
+    must(["docker", "rename", name, execution.service.container], f"renaming the container {name}")
+
+
+def _withdraw(execution: Execution, _target: str) -> None:
+    """Takes the service out of rotation: whoever checks its health stops sending new requests."""
+    before_stop = execution.service.before_stop
+    if before_stop.withdraw and os.path.exists(before_stop.withdraw):
+        os.unlink(before_stop.withdraw)
+        execution.undo.append(lambda: _put_back(execution, ""))
+        time.sleep(before_stop.settle)
+
+
+def _put_back(execution: Execution, _target: str) -> None:
+    flag = Path(execution.service.before_stop.withdraw)
+    flag.parent.mkdir(parents=True, exist_ok=True)
+    flag.touch()
+
+
+def _drain(execution: Execution, name: str) -> None:
+    before_stop = execution.service.before_stop
+    if not before_stop.drained:
+        return
+    old = next((item for item in execution.actual.containers if name in (item.name, aside_name(item.name))), None)
+    probe = _for_instance(before_stop.drained, execution.service.instance, old.instance if old else "")
+    deadline = time.monotonic() + before_stop.timeout
+    while (outcome := answers(probe, name)).rc != 0:
+        state = (inspect_one(name) or {}).get("State") or {}
+        if not state.get("Running") or state.get("Restarting"):
+            return  # nothing is in flight in a container that does not run
+        if time.monotonic() > deadline:
+            execution.notes.append(f"{name} was still busy after {before_stop.timeout} s and is stopped anyway: {outcome.text[-300:]}")
+            return
+        time.sleep(0.2)
+
+
+def _for_instance(probe: Probe, new: str, old: str) -> Probe:
+    """The question for the new instance, put to the old one."""
+    if not old:
+        return probe
+    return dataclasses.replace(
+        probe, command=tuple(word.replace(new, old) for word in probe.command), socket=probe.socket.replace(new, old)
+    )
+
+
+def _stop(execution: Execution, name: str) -> None:
+    must(argv_of.stop(name, execution.service.stop_grace), f"stopping the container {name}")
+    execution.undo.append(lambda: _start_again(execution.service, name))
+
+
+def _start_again(service: Service, name: str) -> None:
+    must(["docker", "start", name], f"starting the container {name} again")
+    deadline = time.monotonic() + service.health.wait
+    while run(argv_of.exec_in(name, service.health.command), timeout=service.health.timeout + 1).rc != 0:
+        if time.monotonic() > deadline:
+            raise EngineError(f"{name} was started again and is not healthy yet. The end of its log:\n{_log(name)}")
+        time.sleep(0.3)
+
+
+def _point_config(execution: Execution, _target: str) -> None:
+    service = execution.service
+    link, before = f"{service.config_root}/current", execution.actual.config_current
+    if before != service.generation:
+        _point(link, service.generation)
+        execution.undo.append(lambda: _point(link, before))
+
+
+def _start(execution: Execution, name: str) -> None:
+    execution.undo.append(lambda: _stop_failed(name))
+    must(["docker", "start", name], f"starting the container {name}")
+
+
+def _stop_failed(name: str) -> None:
+    """It may hold the ports that the old one needs back."""
+    must(argv_of.stop(name, 5), f"stopping the container {name}")
+
+
+def _wait_healthy(execution: Execution, name: str) -> None:
+    """Asks the health command itself, several times a second: no dependence on the engine's own interval."""
+    health = execution.service.health
+    deadline = time.monotonic() + health.wait
+    while True:
+        outcome = run(argv_of.exec_in(name, health.command), timeout=health.timeout + 1)
+        if outcome.rc == 0:
+            return
+        found = inspect_one(name)
+        if found is None:
+            raise EngineError(f"the container {name} vanished while it was starting.")
+        state = found["State"]
+        ended = state["Status"] in ("exited", "dead") or found.get("RestartCount", 0) >= 3
+        if ended or time.monotonic() > deadline:
+            why = f"ended with code {state.get('ExitCode')}" if ended else f"did not become healthy within {health.wait} s"
+            raise EngineError(f"the container {name} {why}. Its health check said: {outcome.text or outcome.rc}\nThe end of its own log:\n{_log(name)}")
+        time.sleep(0.3)
+
+
+def _reload(execution: Execution, name: str) -> None:
+    """Reloads, and believes it only when the product says that it runs the new generation."""
+    service, before = execution.service, execution.actual.config_current
+    if service.reload is None or service.proof is None:
+        raise EngineError(f"{service.name} cannot be reloaded: its spec has no reload and proof.")
+    execution.undo.append(lambda: _reload_back(service, name, before))
+    outcome = answers(service.reload, name)
+    deadline = time.monotonic() + PROOF_TIMEOUT
+    while outcome.rc == 0:
+        if _proven(service.proof, name, service.generation):
+            return
+        if time.monotonic() > deadline:
+            outcome = ask(service.proof, name)
+            break
+        time.sleep(0.1)
+    raise EngineError(
+        f"{service.name} did not take its new configuration {service.generation}, the one before is in force again. "
+        f"It answered:\n{outcome.text}\nThe end of its own log:\n{_log(name)}"
+    )
+
+
+def _reload_back(service: Service, name: str, generation: str) -> None:
+    """Points `current` back; a product that kept its old configuration is left alone, and so are its processes."""
+    _point(f"{service.config_root}/current", generation)
+    if generation and service.proof and service.reload and not _proven(service.proof, name, generation):
+        answers(service.reload, name)
+
+
+def _restart_if_pending(execution: Execution, name: str) -> None:
+    service = execution.service
+    waiting = ask(service.restart_when, name).out.strip() if service.restart_when else ""
+    if waiting:
+        execution.notes.append(f"{name} was restarted, since these settings ask for it: {', '.join(waiting.split())}")
+        _withdraw(execution, "")
+        _drain(execution, name)
+        _restart(execution, name)
+
+
+def _restart(execution: Execution, name: str) -> None:
+    must(["docker", "restart", "-t", str(execution.service.stop_grace), name], f"restarting the container {name}")
+
+
+def _switch(execution: Execution, _target: str) -> None:
+    for item in execution.service.switch:
+        before = execution.actual.links.get(item.link, "")
+        if before == item.target:
+            continue
+        if item.previous:
+            _point(item.previous, before or item.target)
+        _point(item.link, item.target)
+        execution.undo.append(lambda link=item.link, target=before: _point(link, target))  # type: ignore[misc]
+
+
+def _remove(execution: Execution, name: str) -> None:
+    service = execution.service
+    _remove_container(name)
+    old = next((item.instance for item in execution.actual.containers if name in (item.name, aside_name(item.name))), "")
+    for item in service.directories:  # directories of one instance go with it
+        if old and old != service.instance and service.instance in item.path:
+            shutil.rmtree(item.path.replace(service.instance, old), ignore_errors=True)
+
+
+def _forget(execution: Execution, _target: str) -> None:
+    for path in (execution.service.config_root, f"{execution.service.directory}/secrets"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _unlink(execution: Execution, link: str) -> None:
+    _point(link, "")
+
+
+_STEPS: dict[str, t.Callable[[Execution, str], None]] = {
+    "pull": _pull,
+    "network": _network,
+    "directory": _directory,
+    "secrets": _secrets,
+    "config": _config,
+    "validate": _validate,
+    "check_ports": _check_ports,
+    "create": _create,
+    "rename": _rename,
+    "rename_to_final": _rename_to_final,
+    "withdraw": _withdraw,
+    "put_back": _put_back,
+    "drain": _drain,
+    "stop": _stop,
+    "point_config": _point_config,
+    "start": _start,
+    "wait_healthy": _wait_healthy,
+    "reload": _reload,
+    "restart": _restart,
+    "restart_if_pending": _restart_if_pending,
+    "switch": _switch,
+    "remove": _remove,
+    "forget": _forget,
+    "unlink": _unlink,
+}

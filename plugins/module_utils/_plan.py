@@ -1,0 +1,275 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: it may change in any release without notice.
+# Please do not import it from elsewhere.
+
+"""From wanted and actual to an ordered list of steps, a diff and what cannot be known. Pure: no I/O, no Ansible.
+
+The order of the steps is the promise: whatever can be refused comes before anything that runs is touched.
+"""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.berth.django.plugins.module_utils._spec import Service, create_spec
+
+# Steps after which somebody may notice: they wait for this host's turn.
+_DISRUPTIVE = frozenset(("drain", "stop", "restart", "restart_if_pending"))
+
+
+@dataclass(frozen=True)
+class Container:
+    """What the engine says about one existing container of the service."""
+
+    name: str
+    instance: str
+    running: bool
+    healthy: bool = True
+    spec: str = "{}"
+    ports: tuple[tuple[str, int], ...] = ()
+
+
+@dataclass(frozen=True)
+class Actual:
+    """What is on the host. The defaults describe a host without anything, not even an engine."""
+
+    engine: bool = False
+    containers: tuple[Container, ...] = ()
+    image_present: bool = False
+    networks: frozenset[str] = frozenset()
+    missing_directories: tuple[str, ...] = ()
+    config_files: dict[str, str] = field(default_factory=dict)
+    config_current: str = ""
+    config_staged: bool = False
+    secrets_staged: bool = False
+    loaded: bool = False
+    restart_pending: bool = False
+    links: dict[str, str] = field(default_factory=dict)
+    withdrawn: bool = True
+
+
+@dataclass(frozen=True)
+class Step:
+    """One thing to do; `target` is a container, a directory, a network... whatever the step acts on."""
+
+    do: str
+    target: str = ""
+
+    @property
+    def changes(self) -> bool:
+        """Checks and waits change nothing by themselves."""
+        return self.do not in ("validate", "check_ports", "wait_healthy", "drain", "restart_if_pending")
+
+
+@dataclass(frozen=True)
+class Plan:
+    steps: tuple[Step, ...] = ()
+    actions: tuple[str, ...] = ()
+    diff: tuple[dict[str, str], ...] = ()
+    unknown: tuple[str, ...] = ()
+    pending: bool = False
+    disruptive: bool = False
+
+    @property
+    def changed(self) -> bool:
+        return any(step.changes for step in self.steps)
+
+    def before_disruption(self) -> tuple[Step, ...]:
+        """The steps that every host may take at the same time: preparing and validating."""
+        quiet = ("pull", "network", "directory", "secrets", "config", "validate", "check_ports")
+        return tuple(step for step in self.steps if step.do in quiet)
+
+
+def plan(service: Service, actual: Actual, switch: bool = True) -> Plan:
+    """What to do so that `service` runs as specified; an empty list of steps means that it does."""
+    keeper = next((item for item in actual.containers if item.running and item.instance == service.instance), None)
+    others = [item for item in actual.containers if item is not keeper]
+    steps = _prepare(service, actual)
+    if keeper is None:
+        steps += _replace(service, others) if not service.beside else _start_beside(service, others)
+    else:
+        steps += _adjust(service, actual, keeper, prepared=steps)
+    retire, pending = _retire(service, actual, others, switch) if service.beside else (_clear(others) if keeper else [], False)
+    steps += retire
+    diff = _diff(service, actual, keeper, others)
+    return Plan(
+        steps=tuple(steps),
+        actions=tuple(_sentences(service, steps, keeper, others)),
+        diff=tuple(diff),
+        unknown=tuple(_unknown(actual, steps)),
+        pending=pending,
+        disruptive=not service.beside
+        and any(item.running for item in actual.containers)
+        and any(step.do in _DISRUPTIVE for step in steps),
+    )
+
+
+def remove(service: Service, actual: Actual) -> Plan:
+    """What to do so that no container, config or secret of `service` is left. Its directories of data stay."""
+    steps: list[Step] = []
+    for item in actual.containers:
+        steps += ([Step("withdraw"), Step("drain", item.name), Step("stop", item.name)] if item.running else []) + [Step("remove", item.name)]
+    if actual.config_current or actual.config_staged or actual.secrets_staged:
+        steps.append(Step("forget"))
+    steps += [Step("unlink", item.link) for item in service.switch if actual.links.get(item.link)]
+    diff = [_spec_diff(item.name, item.spec, "{}") for item in actual.containers]
+    actions = tuple(f"remove container {item.name}" for item in actual.containers)
+    return Plan(tuple(steps), actions, tuple(diff), disruptive=not service.beside and any(step.do in _DISRUPTIVE for step in steps))
+
+
+def _prepare(service: Service, actual: Actual) -> list[Step]:
+    return [
+        *([] if actual.image_present else [Step("pull", service.image)]),
+        *(Step("network", item.name) for item in service.networks if item.name not in actual.networks),
+        *(Step("directory", path) for path in actual.missing_directories),
+        *([Step("secrets")] if service.secrets and not actual.secrets_staged else []),
+        *([Step("config")] if service.config and not actual.config_staged else []),
+    ]
+
+
+def _checks(service: Service) -> list[Step]:
+    return [Step("validate")] if service.validate else []
+
+
+def _start(service: Service) -> list[Step]:
+    return [
+        *([Step("point_config")] if service.config and service.reload else []),
+        Step("start", service.container),
+        Step("wait_healthy", service.container),
+    ]
+
+
+def _replace(service: Service, others: list[Container]) -> list[Step]:
+    """Nothing of this spec runs: the old container gives way, and comes back when the new one does not become healthy."""
+    serving = [item for item in others if item.running]
+    steps = [*_checks(service), *([Step("check_ports")] if service.ports else [])]
+    steps += [Step("remove", item.name) for item in others if not item.running]
+    steps += [Step("rename", item.name) for item in serving if item.name == service.container]
+    steps.append(Step("create", service.container))
+    asides = [_aside(service, item) for item in serving]
+    if serving:
+        steps.append(Step("withdraw"))
+    steps += [Step("drain", name) for name in asides] + [Step("stop", name) for name in asides]
+    steps += _start(service)
+    steps += [Step("put_back")] if service.before_stop.withdraw else []
+    return steps + [Step("remove", name) for name in asides]
+
+
+def _aside(service: Service, item: Container) -> str:
+    return aside_name(item.name) if item.name == service.container else item.name
+
+
+def aside_name(name: str) -> str:
+    """What a container is called while its successor is being proven."""
+    return f"{name}-old"
+
+
+def _start_beside(service: Service, others: list[Container]) -> list[Step]:
+    leftovers = [item.name for item in others if item.name == service.container]
+    return [*_checks(service), *(Step("remove", name) for name in leftovers), Step("create", service.container), *_start(service)]
+
+
+def _adjust(service: Service, actual: Actual, keeper: Container, prepared: list[Step]) -> list[Step]:
+    """The right container runs: its config, name, health and place in rotation may still be off."""
+    steps: list[Step] = []
+    if keeper.name != service.container:
+        steps.append(Step("rename_to_final", keeper.name))
+    if service.reload and not (actual.loaded and actual.config_current == service.generation and actual.config_staged):
+        steps += [*_checks(service), Step("point_config"), Step("reload", service.container)]
+        steps += [Step("restart_if_pending", service.container)] if service.restart_when else []
+    elif actual.restart_pending:
+        steps += [Step("withdraw"), Step("drain", service.container), Step("restart", service.container)]
+    if steps or prepared or not keeper.healthy:
+        steps.append(Step("wait_healthy", service.container))
+    if service.before_stop.withdraw and (actual.withdrawn or any(step.do == "withdraw" for step in steps)):
+        steps.append(Step("put_back"))
+    return steps if any(step.do != "wait_healthy" for step in steps) or not keeper.healthy else []
+
+
+def _retire(service: Service, actual: Actual, others: list[Container], switch: bool) -> tuple[list[Step], bool]:
+    """Beside: move the links to the new instance, then drain and remove whatever else still runs."""
+    old = [item for item in others if item.name != service.container]
+    links = [item for item in service.switch if actual.links.get(item.link) != item.target]
+    if not old and not links:
+        return [], False
+    if not switch:
+        return [], True
+    steps = [Step("switch")] if links else []
+    for item in old:
+        steps += ([Step("drain", item.name), Step("stop", item.name)] if item.running else []) + [Step("remove", item.name)]
+    return steps, False
+
+
+def _clear(others: list[Container]) -> list[Step]:
+    return [step for item in others for step in (*([Step("stop", item.name)] if item.running else []), Step("remove", item.name))]
+
+
+def _unknown(actual: Actual, steps: list[Step]) -> list[str]:
+    known = {
+        "pull": "whether the registry has the image",
+        "validate": "whether the product accepts the new configuration",
+        "start": "whether the new container becomes healthy",
+        "restart_if_pending": "whether the product asks for a restart after the reload",
+    }
+    unknown = [text for do, text in known.items() if any(step.do == do for step in steps)]
+    return unknown if actual.engine else ["what the Docker Engine, which is not there yet, will say", *unknown]
+
+
+def _sentences(service: Service, steps: list[Step], keeper: Container | None, others: list[Container]) -> list[str]:
+    if keeper is None:
+        reason = "starts beside" if service.beside else "replaces"
+        serving = [item.name for item in others if item.running]
+        first = f"container {service.container} {reason} {', '.join(serving)}" if serving else f"container {service.container} is created"
+        sentences = [first]
+    else:
+        sentences = []
+    words = {
+        "pull": "pull {0}",
+        "network": "create network {0}",
+        "directory": "make directory {0}",
+        "secrets": f"write secrets {service.secrets_version}",
+        "config": f"write config {service.generation}",
+        "reload": f"reload {{0}} to config {service.generation}",
+        "restart": "restart {0}",
+        "switch": f"switch to instance {service.instance}",
+        "put_back": "put back into rotation",
+    }
+    sentences += [words[step.do].format(step.target) for step in steps if step.do in words]
+    if keeper is not None:
+        sentences += [f"remove container {step.target}" for step in steps if step.do == "remove"]
+    return sentences
+
+
+def _diff(service: Service, actual: Actual, keeper: Container | None, others: list[Container]) -> list[dict[str, str]]:
+    wanted = service.config_texts
+    diff = []
+    for name in sorted(set(wanted) | set(actual.config_files)):
+        before, after = actual.config_files.get(name, ""), wanted.get(name, "")
+        if before != after:
+            header = f"{service.container if not service.beside else service.project + '-' + service.name}: {name}"
+            diff.append(dict(before_header=header, after_header=header, before=before, after=after))
+    if keeper is None:
+        old = next((item for item in others if item.running), others[0] if others else None)
+        diff.append(_spec_diff(service.container, old.spec if old else "{}", json.dumps(create_spec(service))))
+    links = {item.link: item.target for item in service.switch}
+    current = {link: actual.links.get(link, "") for link in links}
+    if links != current:
+        diff.append(_text_diff("links", _lines(current), _lines(links)))
+    return diff
+
+
+def _lines(values: dict[str, t.Any]) -> str:
+    return "".join(f"{key}: {json.dumps(value, sort_keys=True)}\n" for key, value in sorted(values.items()) if value not in ("", None))
+
+
+def _spec_diff(name: str, before: str, after: str) -> dict[str, str]:
+    return _text_diff(f"container {name}", _lines(json.loads(before)), _lines(json.loads(after)))
+
+
+def _text_diff(header: str, before: str, after: str) -> dict[str, str]:
+    return dict(before_header=header, after_header=header, before=before, after=after)

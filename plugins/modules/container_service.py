@@ -1,0 +1,558 @@
+#!/usr/bin/python
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: container_service
+short_description: Converge one service of a project, as one container on this host
+description:
+  - Takes one dict that describes a service (image, config files, secrets, limits, health check) and makes the host run exactly that, in one
+    module execution.
+  - What the product refuses never goes live. The candidate is validated in a throw-away container of the same image, user, secrets and
+    networks before anything that runs is touched; a container that does not become healthy is removed and the one before runs on.
+  - A change of config files alone is a reload, and the running product is asked whether it took it. A change of anything else replaces the
+    container, either after the old one was drained and stopped, or beside it.
+  - On a failure everything done so far is undone in reverse order, and the end of the container's own log is in the message.
+version_added: 0.1.0
+author: berth.django contributors
+attributes:
+  check_mode:
+    support: full
+    description: >-
+      Predicts files, container and links exactly, also on a host without Docker Engine. What only the product can tell (whether it accepts
+      the configuration, whether the container becomes healthy) is listed in RV(unknown). A host that does not answer is skipped with a message.
+  diff_mode:
+    support: full
+    description: One diff for every config file, for the container's specification, and for the links. Secret values never appear.
+  idempotent:
+    support: full
+    description: A second run asks the running product which configuration it has, and changes nothing.
+requirements:
+  - Docker Engine 20.10 or later with its command line on the host.
+  - Python 3.9 or later on the host, without further packages.
+options:
+  service:
+    description:
+      - The service. Unknown keys are refused by name.
+      - The text V({instance}) in commands, environment, directories, mounts, sockets and links becomes the instance id, a hash of everything that
+        the container is made from. The container also gets it as E(BERTH_INSTANCE).
+    type: dict
+    required: true
+    suboptions:
+      project:
+        description: Project that the service belongs to. First part of the container's name.
+        type: str
+        required: true
+      name:
+        description: Name of the service inside the project. The container is C(<project>-<name>), followed by the instance id with O(service.replace=beside).
+        type: str
+        required: true
+      fleet:
+        description: Name of the fleet. Containers of the same project that carry another fleet's name are a reason to refuse.
+        type: str
+        required: true
+      image:
+        description: Image reference. Pulled only when the host does not have it.
+        type: str
+        required: true
+      command:
+        description: Arguments for the entry point. The image's own when empty.
+        type: list
+        elements: str
+        default: []
+      entrypoint:
+        description: Entry point. The image's own when empty.
+        type: list
+        elements: str
+        default: []
+      user:
+        description: Numeric C(uid:gid), never 0. Owner of the config and secret files.
+        type: str
+        required: true
+      env:
+        description: Environment. Everybody who can run C(docker inspect) reads it, so secrets go to O(service.secrets).
+        type: dict
+        default: {}
+      secrets:
+        description: >-
+          Name and value of each secret. Written to the host as files of mode 0400, mounted read-only at O(service.secrets_path). A new value
+          replaces the container.
+        type: dict
+        default: {}
+      secrets_path:
+        description: Directory in the container that holds the secret files.
+        type: str
+        default: /run/secrets
+      config:
+        description: Config files, versioned on the host in directories that are named by their content.
+        type: dict
+        suboptions:
+          files:
+            description: Relative file name and text of each file. The text C(@GENERATION@) becomes the version's hash.
+            type: dict
+            required: true
+          path:
+            description: Directory in the container. The files are in C(current) below it.
+            type: str
+            default: /etc/berth
+      directory:
+        description: Directory of the service on the host, for its config and secrets.
+        type: str
+        required: true
+      directories:
+        description: Directories on the host that are made when they are missing and never removed.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          path:
+            description: Absolute path.
+            type: str
+            required: true
+          mode:
+            description: Octal mode.
+            type: str
+            default: "0750"
+          uid:
+            description: Owner. The service's user by default.
+            type: int
+          gid:
+            description: Group. The service's group by default.
+            type: int
+      mounts:
+        description: Directories of the host that the container sees. The source has to exist.
+        type: list
+        elements: dict
+        default: []
+        suboptions: &mount
+          source:
+            description: Absolute path on the host.
+            type: str
+            required: true
+          target:
+            description: Absolute path in the container.
+            type: str
+            required: true
+          read_only:
+            description: Whether the container may only read it.
+            type: bool
+            default: true
+      tmpfs:
+        description: Path and mount options of each temporary file system.
+        type: dict
+        default: {}
+      networks:
+        description: Bridge networks, made when they are missing. Without any, and without O(service.host_network), the container has no network.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          name:
+            description: Name of the network.
+            type: str
+            required: true
+          aliases:
+            description: Further names of the container in it.
+            type: list
+            elements: str
+            default: []
+      host_network:
+        description: Whether the container shares the host's network.
+        type: bool
+        default: false
+      ports:
+        description: Published ports.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          address:
+            description: Address of the host to publish on.
+            type: str
+            required: true
+          port:
+            description: Port on the host.
+            type: int
+            required: true
+          container_port:
+            description: Port in the container.
+            type: int
+            required: true
+          protocol:
+            description: Transport protocol.
+            type: str
+            choices: [tcp, udp]
+            default: tcp
+          public:
+            description: Has to be true to publish on every address (0.0.0.0), which also passes by the host's firewall.
+            type: bool
+            default: false
+      health:
+        description: Health check, without which a service is refused. Times are seconds.
+        type: dict
+        required: true
+        suboptions:
+          command:
+            description: Command in the container that exits 0 when the service does its work.
+            type: list
+            elements: str
+            required: true
+          interval:
+            description: Time between two checks by the engine.
+            type: int
+            default: 10
+          timeout:
+            description: Limit of one check.
+            type: int
+            default: 5
+          retries:
+            description: Failures in a row that make the container unhealthy.
+            type: int
+            default: 3
+          start_period:
+            description: Time after the start in which failures do not count.
+            type: int
+            default: 30
+          wait:
+            description: How long a start or reload may take until the first success.
+            type: int
+            default: 60
+      memory:
+        description: Memory limit, for example V(256m).
+        type: str
+        required: true
+      cpus:
+        description: Limit in processors, for example V(1.5).
+        type: str
+      pids_limit:
+        description: Limit of processes and threads.
+        type: int
+        default: 200
+      capabilities:
+        description: Linux capabilities to add. All are dropped first.
+        type: list
+        elements: str
+        default: []
+      read_only:
+        description: Whether the container's root file system is read-only.
+        type: bool
+        default: true
+      no_new_privileges:
+        description: Whether set-uid programs gain nothing.
+        type: bool
+        default: true
+      stop_signal:
+        description: Signal that asks the process to finish. The image's own by default.
+        type: str
+      stop_grace:
+        description: Seconds until a stopping container is killed.
+        type: int
+        default: 30
+      group_add:
+        description: Further numeric groups of the process.
+        type: list
+        elements: str
+        default: []
+      shm_size:
+        description: Size of C(/dev/shm), for example V(128m).
+        type: str
+      ulimits:
+        description: Limits, for example C({nofile: "1024:2048"}).
+        type: dict
+        default: {}
+      sysctls:
+        description: Kernel parameters of the container's own namespaces.
+        type: dict
+        default: {}
+      extra_hosts:
+        description: Name and address of each line to add to C(/etc/hosts).
+        type: dict
+        default: {}
+      init:
+        description: Whether a small init process reaps zombies and forwards signals.
+        type: bool
+        default: false
+      log:
+        description: Logging. The engine's own settings by default, which the P(berth.django.host#role) role rotates.
+        type: dict
+        default: {}
+        suboptions:
+          driver:
+            description: Log driver.
+            type: str
+          options:
+            description: Its options.
+            type: dict
+            default: {}
+      labels:
+        description: Labels besides the collection's own, which begin with C(berth.).
+        type: dict
+        default: {}
+      restart:
+        description: Restart policy.
+        type: str
+        choices: ["no", on-failure, always, unless-stopped]
+        default: unless-stopped
+      validate:
+        description: >-
+          Checks of the candidate, each in a throw-away container. The candidate is where the live configuration will be; the service's own
+          mounts are not there.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          command:
+            description: Command. Anything but exit code 0 refuses the candidate.
+            type: list
+            elements: str
+            required: true
+          mounts:
+            description: Mounts for this check, always read-only.
+            type: list
+            elements: dict
+            default: []
+            suboptions: *mount
+          tmpfs:
+            description: Temporary file systems besides the service's own.
+            type: dict
+            default: {}
+          env:
+            description: Environment besides the service's own.
+            type: dict
+            default: {}
+      reload:
+        description: >-
+          How the running product takes new config files. Exactly one of the keys signal, command and socket. Without it, a change of
+          config files replaces the container.
+        type: dict
+        suboptions: &reload
+          signal:
+            description: Signal to the container's first process.
+            type: str
+          command: &probe_command
+            description: Command in the container.
+            type: list
+            elements: str
+          socket: &probe_socket
+            description: Unix socket, as a path on the host.
+            type: str
+          send: &probe_send
+            description: What to send over the socket.
+            type: str
+          expect: &probe_expect
+            description: Regular expression that the answer has to match.
+            type: str
+          reject: &probe_reject
+            description: Regular expression that the answer must not match.
+            type: str
+      proof:
+        description: Question whose answer contains the hash of the loaded configuration. Exactly one of command and socket.
+        type: dict
+        suboptions: &probe
+          command: *probe_command
+          socket: *probe_socket
+          send: *probe_send
+          expect: *probe_expect
+          reject: *probe_reject
+      restart_when:
+        description: Asked after a reload. Whatever the command prints is a reason for a restart.
+        type: dict
+        suboptions:
+          command:
+            description: Command in the container.
+            type: list
+            elements: str
+            required: true
+      replace:
+        description: >-
+          V(stop_first) drains and stops the old container, and starts it again should the new one fail. V(beside) starts the new one first, which
+          needs a service without published ports.
+        type: str
+        choices: [stop_first, beside]
+        default: stop_first
+      switch:
+        description: Relative symbolic links on the host that are renamed into place when the new instance is healthy.
+        type: list
+        elements: dict
+        default: []
+        suboptions:
+          link:
+            description: Path of the link.
+            type: str
+            required: true
+          target:
+            description: What it points to.
+            type: str
+            required: true
+          previous:
+            description: Path of a second link that gets the old target.
+            type: str
+      before_stop:
+        description: What has to happen before a running container is stopped.
+        type: dict
+        suboptions:
+          withdraw:
+            description: >-
+              Path of a file on the host whose absence takes the service out of rotation. It is removed before a stop, and made when the
+              container is healthy.
+            type: str
+          settle:
+            description: Seconds that those who check the service need to notice.
+            type: int
+            default: 0
+          drained:
+            description: Question that succeeds when no request is in flight. Exactly one of command and socket.
+            type: dict
+            suboptions: *probe
+          timeout:
+            description: Seconds after which the container is stopped all the same, with a note in the result.
+            type: int
+            default: 60
+  state:
+    description:
+      - V(present) makes the host run the service.
+      - V(absent) drains and removes its containers, config and secrets. Directories of data stay.
+    type: str
+    choices: [present, absent]
+    default: present
+  switch:
+    description:
+      - With V(false), an instance of O(service.replace=beside) is started and proven healthy, and the one before goes on serving. RV(pending) is
+        true until a call with V(true), which switches the links, drains the old instance and removes it.
+    type: bool
+    default: true
+  defer_disruption:
+    description:
+      - With V(true), a step that interrupts a running service is left out, and RV(deferred) tells so. The action plugin uses it to let hosts
+        take turns; playbooks leave it alone.
+    type: bool
+    default: false
+  holder:
+    description: Who runs this, for others who wait. Set by the action plugin.
+    type: str
+    default: unknown
+notes:
+  - One run at a time per project and host. Another run waits, and is told for whom.
+  - Exit code 1 of a health check is C(unhealthy) to Docker; other codes work too.
+seealso:
+  - module: berth.django.django_migrate
+"""
+
+EXAMPLES = r"""
+- name: Converge a small web server
+  berth.django.container_service:
+    service:
+      project: music
+      name: hello
+      fleet: lab
+      image: nginx:1.26
+      user: "101:101"
+      directory: /srv/berth/music/hello
+      memory: 64m
+      tmpfs: {/var/cache/nginx: "mode=1777", /run: "mode=1777"}
+      networks: [{name: music}]
+      ports: [{address: 10.0.0.5, port: 8000, container_port: 8080}]
+      health: {command: [curl, --fail, --silent, http://127.0.0.1:8080/]}
+
+- name: Remove it
+  berth.django.container_service:
+    service: "{{ __hello_service }}"
+    state: absent
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or would be done in check mode, one sentence each.
+  type: list
+  elements: str
+  returned: success
+  sample: ["reload music-nginx to config 0f3a9c1b2d4e"]
+container:
+  description: Name of the container.
+  type: str
+  returned: success
+  sample: music-nginx
+instance:
+  description: Hash of everything that the container is made from.
+  type: str
+  returned: success
+  sample: 5b1d0c2f7a90
+generation:
+  description: Hash of the config files. Empty without any.
+  type: str
+  returned: success
+  sample: 0f3a9c1b2d4e
+pending:
+  description: Whether a healthy instance waits beside the serving one for a call with O(switch=true).
+  type: bool
+  returned: success
+deferred:
+  description: Whether a disruptive step was left out because of O(defer_disruption).
+  type: bool
+  returned: success
+unknown:
+  description: What check mode cannot know.
+  type: list
+  elements: str
+  returned: success
+"""
+
+from ansible.module_utils.basic import AnsibleModule  # noqa: E402
+
+from ansible_collections.berth.django.plugins.module_utils import _engine, _plan  # noqa: E402
+from ansible_collections.berth.django.plugins.module_utils._spec import SERVICE_ARGUMENT_SPEC, Service, parse  # noqa: E402
+
+
+def converge(module: AnsibleModule, service: Service) -> dict[str, object]:
+    """Uses of `module`: its parameters, check_mode and warn()."""
+    actual = _engine.observe(service)
+    if module.params["state"] == "absent":
+        plan = _plan.remove(service, actual)
+    else:
+        plan = _plan.plan(service, actual, switch=module.params["switch"])
+    deferred = plan.disruptive and module.params["defer_disruption"] and not module.check_mode
+    if not module.check_mode:
+        steps = _plan.Plan(steps=plan.before_disruption()) if deferred else plan
+        for note in _engine.execute(service, actual, steps):
+            module.warn(note)
+    return dict(
+        changed=plan.changed,
+        diff=list(plan.diff),
+        actions=list(plan.actions),
+        container=service.container,
+        instance=service.instance,
+        generation=service.generation,
+        pending=plan.pending,
+        deferred=deferred,
+        unknown=list(plan.unknown) if module.check_mode else [],
+    )
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=dict(
+            service=dict(type="dict", required=True, options=SERVICE_ARGUMENT_SPEC),
+            state=dict(type="str", choices=["present", "absent"], default="present"),
+            switch=dict(type="bool", default=True),
+            defer_disruption=dict(type="bool", default=False),
+            holder=dict(type="str", default="unknown"),
+        ),
+        supports_check_mode=True,
+    )
+    try:
+        service = parse(module.params["service"])
+        if module.check_mode:
+            module.exit_json(**converge(module, service))
+        with _engine.project_lock(service.project, module.params["holder"]) as waited:
+            if waited:
+                module.warn(waited)
+            module.exit_json(**converge(module, service))
+    except (ValueError, _engine.EngineError) as error:
+        module.fail_json(msg=str(error))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,38 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: it may change in any release without notice.
+# Please do not import it from elsewhere.
+
+"""How every action plugin of the collection executes its module on a host."""
+
+from __future__ import annotations
+
+import getpass
+import os
+import socket
+import typing as t
+
+from ansible.errors import AnsibleConnectionFailure
+from ansible.plugins.action import ActionBase
+
+
+def holder() -> str:
+    """Who runs this, in the words that somebody who waits for the lock will read."""
+    return f"{getpass.getuser()}@{socket.gethostname()} (ansible process {os.getppid()})"
+
+
+def run_module(action: ActionBase, task_vars: dict[str, t.Any], module_name: str, module_args: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Executes one module on the host.
+
+    In check mode a host that does not answer is skipped with a message, since it may not exist yet: a check of a fleet
+    that is still to be made tells what it can about the hosts that are there.
+    """
+    try:
+        return action._execute_module(module_name=module_name, module_args={**module_args, "holder": holder()}, task_vars=task_vars)
+    except AnsibleConnectionFailure as error:
+        if not action._task.check_mode:
+            raise
+        host = task_vars.get("inventory_hostname", "this host")
+        return dict(skipped=True, msg=f"{host} does not exist yet or does not answer, so nothing can be predicted for it: {error.message}")
