@@ -22,7 +22,7 @@ PROJECT = re.compile(r"[a-z][a-z0-9-]{1,29}")
 SHORTEST_SECRET = 12
 SHORTEST_SECRET_KEY = 50
 GENERATE = "python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
-NEW_SECRET = f"make a value with {GENERATE} and keep it in a vault file"  # noqa: S105
+NEW_SECRET = f"make a value with {GENERATE} and keep it in a vault file"
 
 # Compared with the secret in lower case, without anything but letters and with digits at its end removed ("Password-123!" is "password").
 GUESSED_FIRST = frozenset(
@@ -94,7 +94,7 @@ def address_problems(addresses: dict[str, t.Any]) -> list[str]:
         try:
             address = ipaddress.ip_address(str(given))
         except ValueError:
-            found.append(f"berth_address of host {host} is {given!r}, which is not an IP address: set the one that other hosts reach it by.")
+            found.append(f"berth_address of host {host} is {given!r}, not an IP address: set the one that other hosts reach it by.")
             continue
         if address.is_unspecified or address.is_multicast or (address.is_loopback and len(addresses) > 1):
             found.append(f"berth_address of host {host} is {address}, which other hosts cannot reach: set an address of its own.")
@@ -130,7 +130,7 @@ def unknown_problems(role: Role) -> list[str]:
     found = []
     for name, value in role.values.items():
         option = role.options.get(name, {})
-        found += [f"{where} of host {role.host} is not known{hint}." for where, hint in unknown_keys(name, value, option)]
+        found += [f"{where} of host {role.host} is not known: {hint}" for where, hint in unknown_keys(name, value, option)]
     for name in sorted(role.given):
         if name.startswith(f"{role.name}_") and name not in role.options:
             near = difflib.get_close_matches(name, role.options, 1, 0.88)
@@ -153,8 +153,7 @@ def unknown_keys(where: str, value: t.Any, option: dict[str, t.Any]) -> t.Iterat
     for key, item in value.items():
         if key not in names:
             near = difflib.get_close_matches(str(key), names, 1, 0.6)
-            hint = f": did you mean {near[0]}?" if near else f": it can be one of {', '.join(sorted(names))}"
-            yield f"{where}.{key}", hint.rstrip("?") + ("?" if near else "")
+            yield f"{where}.{key}", f"did you mean {near[0]}?" if near else f"it can be one of {', '.join(sorted(names))}."
         else:
             yield from unknown_keys(f"{where}.{key}", item, known.get(key, {}))
 
@@ -204,6 +203,8 @@ def weakness(where: str, secret: str) -> str | None:
     shortest = SHORTEST_SECRET_KEY if re.search(r"secret_key$", where, re.IGNORECASE) else SHORTEST_SECRET
     if len(secret) < shortest:
         return f"it has {len(secret)} characters, and needs {shortest}"
+    if secret.isdigit():
+        return "it has digits only"
     if len(set(secret)) < 5:
         return "it has fewer than 5 different characters"
     return None

@@ -1,0 +1,189 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Tables for the rules that an inventory must keep."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from ansible_collections.berth.django.plugins.module_utils import _inventory as inventory
+
+STRONG = "vQ3nT8zLx0pKw5Rb"
+STRONG_KEY = "k9XvQ3nT8zLx0pKw5Rb7HsYd2MfGjCa4Ue6WiOoPl1ZqVtBnEr8SyDhA"
+
+
+def role(host: str = "web1", name: str = "nginx", options: dict[str, Any] | None = None, **values: Any) -> inventory.Role:
+    return inventory.Role(host, name, options or {}, values, frozenset(values))
+
+
+@pytest.mark.parametrize(
+    ("groups", "expected"),
+    [
+        ({"nginx": ["web1"], "postgres": ["db1"]}, []),
+        ({"nginx": [], "postgres": ["db1"]}, ["The group 'nginx' is empty: put at least one host into it."]),
+        ({"postgres": ["db1"]}, ["The inventory has no group 'nginx': add it, with at least one host in it."]),
+        (
+            {"nginx": ["web1", "web2"], "postgres": ["db1", "db2"]},
+            ["The group 'postgres' has 2 hosts (db1, db2), and can have one: keep one of them there."],
+        ),
+    ],
+)
+def test_groups(groups: dict[str, list[str]], expected: list[str]) -> None:
+    assert inventory.group_problems(groups, ["nginx", "postgres"], ["postgres"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("addresses", "words"),
+    [
+        ({"a": "10.0.0.1", "b": "10.0.0.2"}, []),
+        ({"a": "fd00::1"}, []),
+        ({"a": "127.0.0.1"}, []),
+        ({"a": None}, ["berth_address is missing for host a"]),
+        ({"a": ""}, ["berth_address is missing for host a"]),
+        ({"a": "web1.example.org"}, ["host a is 'web1.example.org', not an IP address"]),
+        ({"a": "10.0.0.1/24"}, ["not an IP address"]),
+        ({"a": "0.0.0.0"}, ["other hosts cannot reach"]),
+        ({"a": "127.0.0.1", "b": "10.0.0.2"}, ["berth_address of host a is 127.0.0.1, which other hosts cannot reach"]),
+        ({"a": "10.0.0.1", "b": "10.0.0.1"}, ["10.0.0.1 stands for two hosts, a and b"]),
+        ({"a": "fd00::1", "b": "fd00:0::1"}, ["stands for two hosts, a and b"]),
+    ],
+)
+def test_addresses(addresses: dict[str, Any], words: list[str]) -> None:
+    found = inventory.address_problems(addresses)
+    assert len(found) == len(words)
+    assert all(word in sentence for word, sentence in zip(words, found))
+
+
+@pytest.mark.parametrize(
+    ("name", "secret", "reason"),
+    [
+        ("postgres_password", STRONG, None),
+        ("postgres_password", "correct horse battery staple", None),
+        ("postgres_password", "password", "it is among the first that are tried"),
+        ("postgres_password", "Password123!", "it is among the first that are tried"),
+        ("postgres_password", "P-a-s-s-w-o-r-d", "it is among the first that are tried"),
+        ("postgres_password", "admin", "it is among the first that are tried"),
+        ("postgres_password", "changeme", "it is a placeholder"),
+        ("postgres_password", "change-me-in-the-vault", "it is a placeholder"),
+        ("postgres_password", "<a long random value>", "it is a placeholder"),
+        ("postgres_password", "example-of-the-docs-1234", "it is a placeholder"),
+        ("postgres_password", "x7Kq2", "it has 5 characters, and needs 12"),
+        ("postgres_password", "abababababababab", "it has fewer than 5 different characters"),
+        ("postgres_password", "123456789012", "it has digits only"),
+        ("django_uwsgi_secrets.SECRET_KEY", STRONG, "it has 16 characters, and needs 50"),
+        ("django_uwsgi_secrets.SECRET_KEY", STRONG_KEY, None),
+        ("django_uwsgi_secrets.SECRET_KEY", "django-insecure-" + STRONG_KEY, "it is a placeholder"),
+        ("django_uwsgi_secrets.DATABASE_URL", f"postgres://music:{STRONG}@db/music", None),
+        ("django_uwsgi_secrets.DATABASE_URL", "postgres://music:music@db/music", "it is among the first that are tried"),
+        ("django_uwsgi_secrets.SENTRY_DSN", "https://abc@sentry/1", None),
+    ],
+)
+def test_weakness(name: str, secret: str, reason: str | None) -> None:
+    assert inventory.weakness(name, secret) == reason
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "where"),
+    [
+        ({"type": "str", "no_log": True}, "admin", ["x_y"]),
+        ({"type": "str"}, "admin", []),
+        ({"type": "dict", "no_log": True}, {"A": "admin", "EMAIL_HOST_USER": "bob", "B": STRONG}, ["x_y.A"]),
+        ({"type": "dict", "options": {"password": {"no_log": True}, "name": {}}}, {"name": "admin", "password": "admin"}, ["x_y.password"]),
+        (
+            {"type": "list", "elements": "dict", "options": {"password": {"no_log": True}}},
+            [{"password": STRONG}, {"password": "admin"}],
+            ["x_y[1].password"],
+        ),
+    ],
+)
+def test_secrets_are_found_by_no_log(option: dict[str, Any], value: Any, where: list[str]) -> None:
+    found = inventory.secret_problems(role("db1", "x", {"x_y": option}, x_y=value))
+    assert [sentence.split(" ")[0] for sentence in found] == where
+    for sentence in found:
+        assert "host db1" in sentence and "token_urlsafe" in sentence and "admin" not in sentence
+
+
+OPTIONS = {
+    "nginx_limits": {"type": "dict", "options": {"memory": {}, "cpus": {}, "deep": {"options": {"inner": {}}}}},
+    "nginx_servers": {"type": "list", "elements": "dict", "options": {"name": {}}},
+    "nginx_free": {"type": "dict"},
+    "nginx_extra_config": {"type": "str"},
+}
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ({"nginx_limits": {"memory": "1g"}, "nginx_free": {"anything": 1}}, []),
+        ({"nginx_limits": {"memroy": "1g"}}, ["nginx_limits.memroy of host web1 is not known: did you mean memory?"]),
+        ({"nginx_limits": {"zzz": 1}}, ["nginx_limits.zzz of host web1 is not known: it can be one of cpus, deep, memory."]),
+        ({"nginx_limits": {"deep": {"iner": 1}}}, ["nginx_limits.deep.iner of host web1 is not known: did you mean inner?"]),
+        ({"nginx_servers": [{"name": 1}, {"nane": 1}]}, ["nginx_servers[1].nane of host web1 is not known: did you mean name?"]),
+        (
+            {"nginx_extra_confg": "x"},
+            ["nginx_extra_confg of host web1 is not an input of the role nginx: did you mean nginx_extra_config?"],
+        ),
+        ({"nginx_my_own_note": "x"}, []),
+    ],
+)
+def test_unknown_keys(values: dict[str, Any], expected: list[str]) -> None:
+    assert inventory.unknown_problems(role(options=OPTIONS, **values)) == expected
+
+
+@pytest.mark.parametrize(
+    ("option", "values", "defaulted", "words"),
+    [
+        ({"required": True}, {}, [], "x_y is missing for host web1: set it in group_vars/x"),
+        ({"required": True, "no_log": True}, {}, [], "x_y is missing for host web1: make a value with"),
+        ({"required": True}, {"x_y": 0}, [], None),
+        ({"no_log": True}, {"x_y": ""}, ["x_y"], "x_y of host web1 is empty"),
+        ({"no_log": True}, {}, [], None),
+        ({}, {}, [], None),
+    ],
+)
+def test_missing(option: dict[str, Any], values: dict[str, Any], defaulted: list[str], words: str | None) -> None:
+    found = inventory.missing_problems(inventory.Role("web1", "x", {"x_y": option}, values, defaulted=frozenset(defaulted)))
+    assert len(found) == (words is not None)
+    assert not words or found[0].startswith(words)
+
+
+@pytest.mark.parametrize("project", ["Music", "m", "1music", "mu sic", "musique!", "m" * 31, "", 7])
+def test_project_is_a_slug(project: Any) -> None:
+    (sentence,) = inventory.project_problems([role(nginx_project=project)])
+    assert "web1" in sentence and "berth_project" in sentence
+
+
+def test_two_projects_with_one_name() -> None:
+    app = {"name": "django_uwsgi", "django_uwsgi_project": "music"}
+    same = [role("web1", **app, django_uwsgi_source="/a"), role("web2", **app, django_uwsgi_source="/a")]
+    assert inventory.project_problems(same) == []
+    other = [same[0], role("web2", **app, django_uwsgi_source="/b")]
+    (sentence,) = inventory.project_problems(other)
+    assert "'music'" in sentence and "/a (web1)" in sentence and "/b (web2)" in sentence and "django_uwsgi_source" in sentence
+
+
+def test_media_of_several_web_hosts_is_shared() -> None:
+    def app(host: str, shared: bool) -> inventory.Role:
+        return role(host, "django_uwsgi", django_uwsgi_project="music", django_uwsgi_media_shared=shared)
+
+    assert inventory.media_problems([app("web1", False)]) == []
+    assert inventory.media_problems([app("web1", True), app("web2", True)]) == []
+    (sentence,) = inventory.media_problems([app("web1", False), app("web2", False)])
+    assert "web1, web2" in sentence and "django_uwsgi_media_shared" in sentence
+
+
+def test_socket_upstream_needs_the_app_on_the_same_host() -> None:
+    nginx = role("web9", nginx_upstream="socket")
+    assert inventory.socket_problems([nginx], {"django_uwsgi": ["web9"]}) == []
+    (sentence,) = inventory.socket_problems([nginx], {"django_uwsgi": ["web1"]})
+    assert "web9" in sentence and "nginx_upstream" in sentence
+
+
+def test_all_problems_at_once_each_once() -> None:
+    weak = role("db1", "postgres", {"postgres_password": {"no_log": True}}, postgres_password="admin", postgres_project="music")
+    found = inventory.problems({"postgres": ["db1"], "nginx": []}, ["postgres", "nginx"], ["postgres"], {"db1": None}, [weak, weak])
+    assert len(found) == 3
+    broken = inventory.Role("db1", "postgres", {}, {}, failed={"postgres_password": "no vault secret found."})
+    assert inventory.value_problems(broken) == ["postgres_password of host db1 cannot be evaluated: no vault secret found."]
