@@ -1,0 +1,179 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: it may change in any release without notice.
+# Please do not import it from elsewhere.
+
+"""The controller's side of images: what a role declares for a host, which files that means, and the tar that is sent to the builder.
+
+The rules (digest, patterns, command lines) are in ``module_utils/_build.py``, which reads nothing from the disk.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import os
+import tarfile
+import typing as t
+from dataclasses import dataclass
+from pathlib import Path
+
+from ansible_collections.berth.django.plugins.module_utils import _build
+from ansible_collections.berth.django.plugins.module_utils._build import Build, Entry
+
+ROLES = Path(__file__).resolve().parents[2] / "roles"
+
+# Never part of a source, unless its .dockerignore takes it back with "!": it differs from checkout to checkout, or is secret.
+ALWAYS_IGNORED = "\n".join((".git", ".hg", ".svn", "**/__pycache__", "**/*.py[cod]", ".venv", "venv", "**/.env", "**/.DS_Store"))
+# Stable times and owners in the tar: the same files are the same layer, whoever checked them out, and when.
+TIME = 946684800
+
+
+@dataclass(frozen=True)
+class Image:
+    """One image that a role wants for a host: where it is found, and what it is made of."""
+
+    role: str
+    reference: str
+    base: str
+    refresh: str
+    build: Build
+    entries: tuple[Entry, ...]
+
+
+def variables_of(role: str, variables: t.Mapping[str, t.Any], loader: t.Any) -> dict[str, t.Any]:
+    """What a template of `role` may refer to on a host: the role's own values under the host's variables.
+
+    From disk, since other roles (the image role on the builder, nginx on a host without the application) ask, too.
+    """
+    merged: dict[str, t.Any] = {}
+    for path in ("image/defaults", f"{role}/defaults", f"{role}/vars"):
+        file = ROLES / path / "main.yml"
+        if file.is_file():
+            merged.update(_load(loader, str(file)) or {})
+    return {**merged, **variables}
+
+
+def _load(loader: t.Any, path: str) -> dict[str, t.Any]:
+    try:
+        return loader.load_from_file(path, trusted_as_template=True)
+    except TypeError:  # before ansible-core 2.19 there was nothing to trust
+        return loader.load_from_file(path)
+
+
+def image_of(role: str, variables: t.Mapping[str, t.Any], loader: t.Any, templar: t.Any) -> Image:
+    """The image that `role` declares for a host with `variables`. ``ValueError`` says what is wrong with the declaration."""
+    known = variables_of(role, variables, loader)
+    declaration = f"__{role}_build"
+    if declaration not in known:
+        raise ValueError(f"the role {role} declares no image ({declaration} in its vars/main.yml).")
+    scope = templar.copy_with_new_env(available_variables=known)
+    declared, registry, base, refresh = (scope.template(known[name]) for name in (declaration, "image_registry", "image_base", "image_refresh"))
+    # `<role>_image_base` is for a project that needs another base than the fleet.
+    base = scope.template(known.get(f"{role}_image_base")) or base
+    build = _build.parse({"context": "files/image", **declared}, declaration)
+    build = _build.with_common_args(_located(role, build), str(base), str(refresh or ""))
+    entries = tuple(find(build))
+    facts = {"args": build.args}
+    registry = "" if role == "image" else str(registry or "")
+    tag = _build.digest({entry.name: _hash(entry) for entry in entries}, facts)
+    return Image(role, _build.reference(registry, build.name, tag), str(base), str(refresh or ""), build, entries)
+
+
+def _located(role: str, build: Build) -> Build:
+    context = ROLES / role / build.context
+    if not (context / "Dockerfile").is_file():
+        raise ValueError(f"there is no {context}/Dockerfile.")
+    values: dict[str, t.Any] = {**build.__dict__, "context": str(context)}
+    if build.source:
+        source = Path(build.source).expanduser()
+        if not source.is_dir():
+            raise ValueError(f"{build.variables.get('source', 'source')}: there is no directory {source} on the controller.")
+        values["source"] = str(source.resolve())
+    return Build(**values)
+
+
+def find(build: Build) -> t.Iterator[Entry]:
+    """Every file of the context, by name: the Dockerfile and its scripts, then ``requirements/``, then ``source/``."""
+    for entry in _walk(build.context, "", []):
+        yield entry
+    if not build.source:
+        return
+    for name in _requirements(build):
+        yield Entry(f"requirements/{name}", f"{build.source}/{name}")
+    own = Path(build.source) / ".dockerignore"
+    text = own.read_text(encoding="utf-8", errors="replace") if own.is_file() else ""
+    yield from _walk(build.source, "source/", _build.read_dockerignore(f"{ALWAYS_IGNORED}\n{text}"))
+
+
+def _requirements(build: Build) -> list[str]:
+    """The requirements files and those that they include, relative to the source."""
+    waiting, found = list(build.requirements), []
+    while waiting:
+        name = os.path.normpath(waiting.pop(0))
+        if name in found:
+            continue
+        path = Path(build.source) / name
+        if name.startswith("..") or os.path.isabs(name) or not path.is_file():
+            raise ValueError(f"{build.variables.get('pip', 'requirements')}: there is no file {name} in {build.source}.")
+        found.append(name)
+        text = path.read_text(encoding="utf-8", errors="replace")
+        waiting += [str(Path(name).parent / item) for item in _build.included_requirements(text)]
+    return found
+
+
+def _walk(root: str, prefix: str, patterns: t.Sequence[t.Any]) -> t.Iterator[Entry]:
+    look_into_ignored = _build.takes_back(patterns)
+    for folder, folders, files in os.walk(root):
+        relative = os.path.relpath(folder, root)
+        here = "" if relative == "." else f"{relative}/"
+        links = [name for name in folders if os.path.islink(f"{folder}/{name}")]
+        folders[:] = sorted(
+            name for name in folders if name not in links and (look_into_ignored or not _build.is_ignored(here + name, patterns))
+        )
+        for name in sorted(files + links):
+            path = f"{folder}/{name}"
+            if _build.is_ignored(here + name, patterns) or not (os.path.islink(path) or os.path.isfile(path)):
+                continue
+            link = os.readlink(path) if os.path.islink(path) else ""
+            yield Entry(prefix + here + name, path, not link and os.access(path, os.X_OK) and bool(os.stat(path).st_mode & 0o100), link)
+
+
+_hashes: dict[tuple[t.Any, ...], str] = {}
+
+
+def _hash(entry: Entry) -> str:
+    if entry.link:
+        return f"link {entry.link}"
+    state = os.stat(entry.path)
+    key = (entry.path, state.st_mtime_ns, state.st_size, state.st_ino)
+    if key not in _hashes:
+        _hashes[key] = hashlib.sha256(Path(entry.path).read_bytes()).hexdigest()
+    return f"{'program' if entry.executable else 'file'} {_hashes[key]}"
+
+
+def write_tar(image: Image, path: str) -> None:
+    """The context of `image` as a gzipped tar whose metadata never differ. ``source/`` and ``requirements/`` are there even when empty."""
+    with open(path, "wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, compresslevel=3, filename="") as packed:
+        with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for folder in ("requirements", "source") if image.build.source else ():
+                tar.addfile(_member(folder, tarfile.DIRTYPE, 0o755))
+            for entry in image.entries:
+                if entry.link:
+                    member = _member(entry.name, tarfile.SYMTYPE, 0o777)
+                    member.linkname = entry.link
+                    tar.addfile(member)
+                    continue
+                data = Path(entry.path).read_bytes()
+                member = _member(entry.name, tarfile.REGTYPE, 0o755 if entry.executable else 0o644)
+                member.size = len(data)
+                with open(entry.path, "rb") as file:
+                    tar.addfile(member, file)
+
+
+def _member(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
+    member = tarfile.TarInfo(name)
+    member.type, member.mode, member.mtime = kind, mode, TIME
+    return member
