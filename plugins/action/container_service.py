@@ -9,7 +9,6 @@ from __future__ import annotations
 import typing as t
 
 from ansible.plugins.action import ActionBase
-
 from ansible_collections.berth.django.plugins.plugin_utils._on_host import run_module
 from ansible_collections.berth.django.plugins.plugin_utils._turn import Turn
 
@@ -33,7 +32,7 @@ class ActionModule(ActionBase):
             if turn.failed_host:
                 return dict(
                     failed=True,
-                    msg=f"{turn.failed_host} failed in its turn, so {service['name']} was left as it was on this host: it runs on unchanged.",
+                    msg=f"{turn.failed_host} failed in its turn, so {service['name']} was left as it was on this host and runs on.",
                 )
             result = run_module(self, task_vars, MODULE, arguments)
             if result.get("failed"):

@@ -7,7 +7,8 @@
 
 """Docker command lines as lists of strings. Pure: every function returns one command, none runs it.
 
-``--mount`` throughout, never ``-v``: with ``-v`` a vanished source becomes an empty directory of root's, and the container starts without its secrets.
+``--mount`` throughout, never ``-v``: with ``-v`` a vanished source becomes an empty directory of root's, and the container starts
+without its secrets.
 """
 
 from __future__ import annotations
@@ -55,9 +56,7 @@ def _own_mounts(service: Service, pinned: bool) -> list[Mount]:
     mounts = [Mount(service.secrets_directory, service.secrets_path)] if service.secrets else []
     if service.config:
         mounts.append(
-            Mount(service.config_directory, f"{service.config.path}/current")
-            if pinned
-            else Mount(service.config_root, service.config.path)
+            Mount(service.config_directory, f"{service.config.path}/current") if pinned else Mount(service.config_root, service.config.path)
         )
     return mounts
 

@@ -5,7 +5,7 @@
 # Private to the collection: it may change in any release without notice.
 # Please do not import it from elsewhere.
 
-"""The only file that runs a command or writes a file on the host for a service.
+"""What is there, and taking the steps of a plan. With its helpers `_shell` and `_files`, the only code that touches the host.
 
 :func:`observe` answers what is there, :func:`execute` takes the steps of a plan. Every step that can hurt leaves behind how to
 undo it; when a later one fails, they are undone in reverse, and the error says both what failed and what runs now.
@@ -13,115 +13,39 @@ undo it; when a later one fails, they are undone in reverse, and the error says 
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import errno
-import fcntl
 import json
 import os
 import re
 import shutil
 import socket
-import subprocess
 import time
 import typing as t
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible_collections.berth.django.plugins.module_utils import _docker_argv as argv_of
+from ansible_collections.berth.django.plugins.module_utils import _files
 from ansible_collections.berth.django.plugins.module_utils._plan import Actual, Container, Plan, aside_name
 from ansible_collections.berth.django.plugins.module_utils._plan import plan as make_plan
+from ansible_collections.berth.django.plugins.module_utils._shell import (
+    EngineError,
+    Outcome,
+    docker_present,
+    must,
+    project_lock,
+    run,
+    wait_for_engine,
+)
 from ansible_collections.berth.django.plugins.module_utils._spec import Probe, Service
 
-LOCK_DIRECTORY = "/run/lock/berth"
+__all__ = ["EngineError", "Outcome", "docker_present", "execute", "inspect_one", "must", "observe", "project_lock", "run", "stage"]
+
 LOG_LINES = 30
 VALIDATION_TIMEOUT = 120
 PULL_TIMEOUT = 900
 PROOF_TIMEOUT = 15
-KEPT_VERSIONS = 5
-
-
-class EngineError(Exception):
-    """One message for the operator: what was tried, what the product said, what runs now."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    argv: tuple[str, ...]
-    rc: int
-    out: str
-    err: str
-
-    @property
-    def text(self) -> str:
-        """Both streams as a person would have seen them."""
-        return "\n".join(part.strip() for part in (self.out, self.err) if part.strip())
-
-
-def run(argv: t.Sequence[str], stdin: str | None = None, timeout: float | None = None) -> Outcome:
-    """Runs one command. A non-zero return code is an answer; a missing program is an :class:`EngineError`."""
-    try:
-        done = subprocess.run(list(argv), input=stdin, capture_output=True, text=True, errors="replace", timeout=timeout, check=False)
-    except FileNotFoundError:
-        raise EngineError(f"{argv[0]} is not installed on this host: run the host role (berth.django.host) first.") from None
-    except subprocess.TimeoutExpired as expired:
-        partial = expired.stdout.decode(errors="replace") if isinstance(expired.stdout, bytes) else expired.stdout or ""
-        return Outcome(tuple(argv), 124, partial, f"no answer within {timeout:.0f} s")
-    return Outcome(tuple(argv), done.returncode, done.stdout, done.stderr)
-
-
-def must(argv: t.Sequence[str], what: str, timeout: float | None = None) -> str:
-    """Runs one command that has to succeed, and returns what it printed."""
-    outcome = run(argv, timeout=timeout)
-    if outcome.rc != 0:
-        raise EngineError(f"{what} failed: {outcome.text or f'exit code {outcome.rc}'}")
-    return outcome.out
-
-
-def docker_present() -> bool:
-    return shutil.which("docker") is not None
-
-
-def wait_for_engine(seconds: float = 30) -> None:
-    """A daemon that was just restarted needs a moment; one that is down is named as such."""
-    deadline = time.monotonic() + seconds
-    while True:
-        outcome = run(["docker", "version", "--format", "{{.Server.Version}}"], timeout=20)
-        if outcome.rc == 0:
-            return
-        if time.monotonic() > deadline:
-            raise EngineError(f"the Docker Engine of this host does not answer, start it first: {outcome.text}")
-        time.sleep(0.5)
-
-
-@contextlib.contextmanager
-def project_lock(project: str, holder: str, timeout: float = 600) -> t.Iterator[str]:
-    """One run at a time per project and host. Yields a sentence about who was waited for, or an empty string.
-
-    The kernel drops the lock with the process that holds it, so that a module which outlives its killed controller is waited for,
-    and a dead one is not.
-    """
-    os.makedirs(LOCK_DIRECTORY, mode=0o700, exist_ok=True)
-    with open(f"{LOCK_DIRECTORY}/{project}.lock", "a+", encoding="utf-8") as lock:
-        started, waited_for = time.monotonic(), ""
-        while True:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-            except BlockingIOError:
-                lock.seek(0)
-                waited_for = lock.read().strip() or "another run"
-                if time.monotonic() - started > timeout:
-                    raise EngineError(f"project {project} on this host is still being changed by {waited_for}; try again later.") from None
-                time.sleep(0.2)
-        lock.seek(0)
-        lock.truncate()
-        lock.write(f"{holder}, process {os.getpid()} on the host, since {time.strftime('%Y-%m-%d %H:%M:%S %z')}")
-        lock.flush()
-        yield f"waited {time.monotonic() - started:.0f} s for {waited_for}" if waited_for else ""
-
-
-# --- asking -----------------------------------------------------------------------------------------------------------------------
 
 
 def inspect_all() -> list[dict[str, t.Any]]:
@@ -173,8 +97,8 @@ def _refuse_strangers(service: Service, found: t.Iterable[dict[str, t.Any]]) -> 
         labels = _labels(container)
         if labels.get(argv_of.LABEL_PROJECT) == service.project and labels.get(argv_of.LABEL_FLEET) != service.fleet:
             raise EngineError(
-                f"project {service.project} on this host belongs to the fleet {labels.get(argv_of.LABEL_FLEET)!r} (container {_name(container)}), "
-                f"this inventory is the fleet {service.fleet!r}: give one of the two another berth_project."
+                f"project {service.project} on this host belongs to the fleet {labels.get(argv_of.LABEL_FLEET)!r} "
+                f"(container {_name(container)}), this inventory is the fleet {service.fleet!r}: give one of the two another berth_project."
             )
         if _name(container) == service.container and not _is_ours(container, service):
             raise EngineError(f"a container named {service.container} exists on this host and is not ours: rename or remove it.")
@@ -185,11 +109,11 @@ def observe(service: Service) -> Actual:
     missing = tuple(item.path for item in service.directories if not os.path.isdir(item.path))
     files = Actual(
         missing_directories=missing,
-        config_files=_read_files(f"{service.config_root}/current") if service.reload else {},
-        config_current=_link_target(f"{service.config_root}/current") if service.reload else "",
-        config_staged=_version_matches(service.config_directory, service.config_texts, service) if service.config else False,
-        secrets_staged=_version_matches(service.secrets_directory, service.secrets, service) if service.secrets else False,
-        links={item.link: _link_target(item.link) for item in service.switch},
+        config_files=_files.read_files(f"{service.config_root}/current") if service.reload else {},
+        config_current=_files.link_target(f"{service.config_root}/current") if service.reload else "",
+        config_staged=_files.version_matches(service.config_directory, service.config_texts, service) if service.config else False,
+        secrets_staged=_files.version_matches(service.secrets_directory, service.secrets, service) if service.secrets else False,
+        links={item.link: _files.link_target(item.link) for item in service.switch},
         withdrawn=bool(service.before_stop.withdraw) and not os.path.exists(service.before_stop.withdraw),
     )
     if not docker_present():
@@ -215,7 +139,7 @@ def observe(service: Service) -> Actual:
 def _pinned_files(service: Service, container: Container | None) -> dict[str, str]:
     """The config of a container that is replaced for every change: the version that its own spec names."""
     generation = json.loads(container.spec).get("generation", "") if container else ""
-    return _read_files(f"{service.config_root}/{generation}") if generation else {}
+    return _files.read_files(f"{service.config_root}/{generation}") if generation else {}
 
 
 def ask(probe: Probe, container: str) -> Outcome:
@@ -248,81 +172,6 @@ def answers(probe: Probe, container: str) -> Outcome:
 def _proven(probe: Probe, container: str, generation: str) -> bool:
     outcome = answers(probe, container)
     return outcome.rc == 0 and generation in outcome.out
-
-
-# --- files ------------------------------------------------------------------------------------------------------------------------
-
-
-def _link_target(path: str) -> str:
-    return os.readlink(path) if os.path.islink(path) else ""
-
-
-def _read_files(directory: str) -> dict[str, str]:
-    root = Path(directory)
-    return {str(path.relative_to(root)): path.read_text(errors="replace") for path in sorted(root.rglob("*")) if path.is_file()}
-
-
-def _version_matches(directory: str, texts: dict[str, str], service: Service) -> bool:
-    """A version is as wanted when content, owner and mode are: a hand-made change is undone, not kept."""
-    if not os.path.isdir(directory) or _read_files(directory) != texts:
-        return False
-    states = (os.stat(f"{directory}/{name}") for name in texts)
-    return all((state.st_mode & 0o777, state.st_uid) == (0o400, service.uid) for state in states)
-
-
-def _write_version(directory: str, texts: dict[str, str], service: Service) -> None:
-    """Writes a version completely under another name, then renames it: it is there as a whole or not at all."""
-    os.makedirs(os.path.dirname(directory), mode=0o755, exist_ok=True)
-    staging = f"{directory}.{os.getpid()}.tmp"
-    shutil.rmtree(staging, ignore_errors=True)
-    os.mkdir(staging, 0o700)
-    for name, text in texts.items():
-        path = f"{staging}/{name}"
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o400), "w", encoding="utf-8", newline="") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chown(path, service.uid, service.gid)
-    for folder, _folders, _files in os.walk(staging):
-        os.chown(folder, service.uid, service.gid)
-        os.chmod(folder, 0o500)
-    if os.path.isdir(directory):
-        os.rename(directory, f"{staging}.damaged")
-    os.rename(staging, directory)
-    shutil.rmtree(f"{staging}.damaged", ignore_errors=True)
-
-
-def _point(link: str, target: str) -> None:
-    """Makes `link` a relative symbolic link to `target` with one rename; an empty target removes it."""
-    if not target:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(link)
-        return
-    staging = f"{link}.{os.getpid()}.tmp"
-    with contextlib.suppress(FileNotFoundError):
-        os.unlink(staging)
-    os.makedirs(os.path.dirname(link), exist_ok=True)
-    os.symlink(target, staging)
-    os.rename(staging, link)
-
-
-def _make_directory(service: Service, path: str) -> None:
-    wanted = next(item for item in service.directories if item.path == path)
-    os.makedirs(path, exist_ok=True)
-    os.chown(path, wanted.uid, wanted.gid)
-    os.chmod(path, int(wanted.mode, 8))
-
-
-def _prune_versions(root: str, keep: t.Container[str]) -> None:
-    """Keeps what is in use and the newest few; each version is some kilobytes."""
-    versions = sorted((item for item in Path(root).glob("*") if item.is_dir() and not item.is_symlink()), key=lambda item: item.stat().st_mtime)
-    for old in versions[:-KEPT_VERSIONS]:
-        if old.name not in keep:
-            shutil.rmtree(old, ignore_errors=True)
-
-
-# --- doing ------------------------------------------------------------------------------------------------------------------------
 
 
 @dataclass
@@ -372,12 +221,12 @@ def _undo(execution: Execution) -> list[str]:
 
 
 def _prune(service: Service) -> None:
-    in_use = {service.generation, service.secrets_version, _link_target(f"{service.config_root}/current")}
+    in_use = {service.generation, service.secrets_version, _files.link_target(f"{service.config_root}/current")}
     for found in inspect_all():
         if _is_ours(found, service):
             in_use |= {Path(item["Source"]).name for item in found.get("Mounts") or ()}
-    _prune_versions(service.config_root, in_use)
-    _prune_versions(f"{service.directory}/secrets", in_use)
+    _files.prune_versions(service.config_root, in_use)
+    _files.prune_versions(f"{service.directory}/secrets", in_use)
 
 
 def _log(container: str) -> str:
@@ -397,18 +246,18 @@ def _network(execution: Execution, name: str) -> None:
 
 
 def _directory(execution: Execution, path: str) -> None:
-    _make_directory(execution.service, path)
+    _files.make_directory(execution.service, path)
 
 
 def _secrets(execution: Execution, _target: str) -> None:
     service = execution.service
     os.makedirs(f"{service.directory}/secrets", mode=0o700, exist_ok=True)
     os.chmod(f"{service.directory}/secrets", 0o700)
-    _write_version(service.secrets_directory, service.secrets, service)
+    _files.write_version(service.secrets_directory, service.secrets, service)
 
 
 def _config(execution: Execution, _target: str) -> None:
-    _write_version(execution.service.config_directory, execution.service.config_texts, execution.service)
+    _files.write_version(execution.service.config_directory, execution.service.config_texts, execution.service)
 
 
 def _validate(execution: Execution, _target: str) -> None:
@@ -420,7 +269,9 @@ def _validate(execution: Execution, _target: str) -> None:
         if outcome.rc == 124:
             run(["docker", "rm", "--force", name])
         if outcome.rc != 0:
-            raise EngineError(f"{service.name} refuses its new configuration (`{validation.command[0]}` in {service.image} said so):\n{outcome.text}")
+            raise EngineError(
+                f"{service.name} refuses its new configuration (`{validation.command[0]}` in {service.image} said so):\n{outcome.text}"
+            )
 
 
 def _check_ports(execution: Execution, _target: str) -> None:
@@ -440,7 +291,8 @@ def _check_ports(execution: Execution, _target: str) -> None:
                 if error.errno == errno.EADDRNOTAVAIL:
                     raise EngineError(f"{port.address} is not an address of this host: check berth_address.") from None
                 raise EngineError(
-                    f"port {port.port} on {port.address} is taken by {_port_holder(port.port)}: free it, or choose another port for {service.name}."
+                    f"port {port.port} on {port.address} is taken by {_port_holder(port.port)}: "
+                    f"free it, or choose another port for {service.name}."
                 ) from None
 
 
@@ -526,8 +378,11 @@ def _stop(execution: Execution, name: str) -> None:
 
 def _start_again(service: Service, name: str) -> None:
     must(["docker", "start", name], f"starting the container {name} again")
+    found = inspect_one(name)
+    spec = json.loads(_as_container(found).spec) if found else {}
+    command = (spec.get("health") or {}).get("command") or service.health.command  # its own: the new one may be what is wrong
     deadline = time.monotonic() + service.health.wait
-    while run(argv_of.exec_in(name, service.health.command), timeout=service.health.timeout + 1).rc != 0:
+    while run(argv_of.exec_in(name, command), timeout=service.health.timeout + 1).rc != 0:
         if time.monotonic() > deadline:
             raise EngineError(f"{name} was started again and is not healthy yet. The end of its log:\n{_log(name)}")
         time.sleep(0.3)
@@ -537,8 +392,8 @@ def _point_config(execution: Execution, _target: str) -> None:
     service = execution.service
     link, before = f"{service.config_root}/current", execution.actual.config_current
     if before != service.generation:
-        _point(link, service.generation)
-        execution.undo.append(lambda: _point(link, before))
+        _files.point(link, service.generation)
+        execution.undo.append(lambda: _files.point(link, before))
 
 
 def _start(execution: Execution, name: str) -> None:
@@ -566,7 +421,8 @@ def _wait_healthy(execution: Execution, name: str) -> None:
         ended = state["Status"] in ("exited", "dead") or found.get("RestartCount", 0) >= 3
         if ended or time.monotonic() > deadline:
             why = f"ended with code {state.get('ExitCode')}" if ended else f"did not become healthy within {health.wait} s"
-            raise EngineError(f"the container {name} {why}. Its health check said: {outcome.text or outcome.rc}\nThe end of its own log:\n{_log(name)}")
+            said = outcome.text or f"exit code {outcome.rc}"
+            raise EngineError(f"the container {name} {why}. Its health check said: {said}\nThe end of its own log:\n{_log(name)}")
         time.sleep(0.3)
 
 
@@ -593,7 +449,7 @@ def _reload(execution: Execution, name: str) -> None:
 
 def _reload_back(service: Service, name: str, generation: str) -> None:
     """Points `current` back; a product that kept its old configuration is left alone, and so are its processes."""
-    _point(f"{service.config_root}/current", generation)
+    _files.point(f"{service.config_root}/current", generation)
     if generation and service.proof and service.reload and not _proven(service.proof, name, generation):
         answers(service.reload, name)
 
@@ -618,9 +474,9 @@ def _switch(execution: Execution, _target: str) -> None:
         if before == item.target:
             continue
         if item.previous:
-            _point(item.previous, before or item.target)
-        _point(item.link, item.target)
-        execution.undo.append(lambda link=item.link, target=before: _point(link, target))  # type: ignore[misc]
+            _files.point(item.previous, before or item.target)
+        _files.point(item.link, item.target)
+        execution.undo.append(lambda link=item.link, target=before: _files.point(link, target))  # type: ignore[misc]
 
 
 def _remove(execution: Execution, name: str) -> None:
@@ -638,7 +494,7 @@ def _forget(execution: Execution, _target: str) -> None:
 
 
 def _unlink(execution: Execution, link: str) -> None:
-    _point(link, "")
+    _files.point(link, "")
 
 
 _STEPS: dict[str, t.Callable[[Execution, str], None]] = {

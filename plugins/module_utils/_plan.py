@@ -103,9 +103,7 @@ def plan(service: Service, actual: Actual, switch: bool = True) -> Plan:
         diff=tuple(diff),
         unknown=tuple(_unknown(actual, steps)),
         pending=pending,
-        disruptive=not service.beside
-        and any(item.running for item in actual.containers)
-        and any(step.do in _DISRUPTIVE for step in steps),
+        disruptive=not service.beside and any(item.running for item in actual.containers) and any(step.do in _DISRUPTIVE for step in steps),
     )
 
 
@@ -113,7 +111,9 @@ def remove(service: Service, actual: Actual) -> Plan:
     """What to do so that no container, config or secret of `service` is left. Its directories of data stay."""
     steps: list[Step] = []
     for item in actual.containers:
-        steps += ([Step("withdraw"), Step("drain", item.name), Step("stop", item.name)] if item.running else []) + [Step("remove", item.name)]
+        steps += ([Step("withdraw"), Step("drain", item.name), Step("stop", item.name)] if item.running else []) + [
+            Step("remove", item.name)
+        ]
     if actual.config_current or actual.config_staged or actual.secrets_staged:
         steps.append(Step("forget"))
     steps += [Step("unlink", item.link) for item in service.switch if actual.links.get(item.link)]

@@ -21,144 +21,14 @@ import re
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.berth.django.plugins.module_utils._service_options import SERVICE_ARGUMENT_SPEC
+
+__all__ = ["SERVICE_ARGUMENT_SPEC", "Service", "create_spec", "digest", "parse"]
+
 # Part of every instance id: raise it when the same spec leads to another `docker create` than before.
 FORMAT = 1
 GENERATION_TOKEN = "@GENERATION@"  # noqa: S105 (a marker in templates, not a password)
 INSTANCE_TOKEN = "{instance}"  # noqa: S105
-
-_PROBE_OPTIONS: dict[str, t.Any] = dict(
-    command=dict(type="list", elements="str"),
-    socket=dict(type="str"),
-    send=dict(type="str"),
-    expect=dict(type="str"),
-    reject=dict(type="str"),
-)
-_MOUNT_OPTIONS: dict[str, t.Any] = dict(
-    source=dict(type="str", required=True), target=dict(type="str", required=True), read_only=dict(type="bool", default=True)
-)
-
-SERVICE_ARGUMENT_SPEC: dict[str, t.Any] = dict(
-    project=dict(type="str", required=True),
-    name=dict(type="str", required=True),
-    fleet=dict(type="str", required=True),
-    image=dict(type="str", required=True),
-    command=dict(type="list", elements="str", default=[]),
-    entrypoint=dict(type="list", elements="str", default=[]),
-    user=dict(type="str", required=True),
-    env=dict(type="dict", default={}),
-    secrets=dict(type="dict", default={}, no_log=True),
-    secrets_path=dict(type="str", default="/run/secrets", no_log=False),
-    config=dict(
-        type="dict",
-        options=dict(files=dict(type="dict", required=True), path=dict(type="str", default="/etc/berth")),
-    ),
-    directory=dict(type="str", required=True),
-    directories=dict(
-        type="list",
-        elements="dict",
-        default=[],
-        options=dict(
-            path=dict(type="str", required=True),
-            mode=dict(type="str", default="0750"),
-            uid=dict(type="int"),
-            gid=dict(type="int"),
-        ),
-    ),
-    mounts=dict(type="list", elements="dict", default=[], options=_MOUNT_OPTIONS),
-    tmpfs=dict(type="dict", default={}),
-    networks=dict(
-        type="list",
-        elements="dict",
-        default=[],
-        options=dict(name=dict(type="str", required=True), aliases=dict(type="list", elements="str", default=[])),
-    ),
-    host_network=dict(type="bool", default=False),
-    ports=dict(
-        type="list",
-        elements="dict",
-        default=[],
-        options=dict(
-            address=dict(type="str", required=True),
-            port=dict(type="int", required=True),
-            container_port=dict(type="int", required=True),
-            protocol=dict(type="str", choices=["tcp", "udp"], default="tcp"),
-            public=dict(type="bool", default=False),
-        ),
-    ),
-    health=dict(
-        type="dict",
-        required=True,
-        options=dict(
-            command=dict(type="list", elements="str", required=True),
-            interval=dict(type="int", default=10),
-            timeout=dict(type="int", default=5),
-            retries=dict(type="int", default=3),
-            start_period=dict(type="int", default=30),
-            wait=dict(type="int", default=60),
-        ),
-    ),
-    memory=dict(type="str", required=True),
-    cpus=dict(type="str"),
-    pids_limit=dict(type="int", default=200),
-    capabilities=dict(type="list", elements="str", default=[]),
-    read_only=dict(type="bool", default=True),
-    no_new_privileges=dict(type="bool", default=True),
-    stop_signal=dict(type="str"),
-    stop_grace=dict(type="int", default=30),
-    group_add=dict(type="list", elements="str", default=[]),
-    shm_size=dict(type="str"),
-    ulimits=dict(type="dict", default={}),
-    sysctls=dict(type="dict", default={}),
-    extra_hosts=dict(type="dict", default={}),
-    init=dict(type="bool", default=False),
-    log=dict(
-        type="dict",
-        default={},
-        options=dict(driver=dict(type="str"), options=dict(type="dict", default={})),
-    ),
-    labels=dict(type="dict", default={}),
-    restart=dict(type="str", choices=["no", "on-failure", "always", "unless-stopped"], default="unless-stopped"),
-    validate=dict(
-        type="list",
-        elements="dict",
-        default=[],
-        options=dict(
-            command=dict(type="list", elements="str", required=True),
-            mounts=dict(type="list", elements="dict", default=[], options=_MOUNT_OPTIONS),
-            tmpfs=dict(type="dict", default={}),
-            env=dict(type="dict", default={}),
-        ),
-    ),
-    reload=dict(
-        type="dict",
-        options=dict(
-            signal=dict(type="str"),
-            **_PROBE_OPTIONS,
-        ),
-    ),
-    proof=dict(type="dict", options=_PROBE_OPTIONS),
-    restart_when=dict(type="dict", options=dict(command=dict(type="list", elements="str", required=True))),
-    replace=dict(type="str", choices=["stop_first", "beside"], default="stop_first"),
-    switch=dict(
-        type="list",
-        elements="dict",
-        default=[],
-        options=dict(
-            link=dict(type="str", required=True),
-            target=dict(type="str", required=True),
-            previous=dict(type="str"),
-        ),
-    ),
-    before_stop=dict(
-        type="dict",
-        options=dict(
-            withdraw=dict(type="str"),
-            settle=dict(type="int", default=0),
-            drained=dict(type="dict", options=_PROBE_OPTIONS),
-            timeout=dict(type="int", default=60),
-        ),
-    ),
-)
 
 
 @dataclass(frozen=True)
@@ -263,7 +133,7 @@ class Service:
     entrypoint: tuple[str, ...] = ()
     env: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
-    secrets_path: str = "/run/secrets"  # noqa: S105
+    secrets_path: str = "/run/secrets"
     config: Config | None = None
     directories: tuple[Directory, ...] = ()
     mounts: tuple[Mount, ...] = ()
@@ -357,9 +227,7 @@ _NOT_IN_THE_CONTAINER = frozenset(
 
 def create_spec(service: Service) -> dict[str, t.Any]:
     """The part of a spec that `docker create` sees, without secret values: kept as a label, hashed, shown in diffs."""
-    values = {
-        item.name: getattr(service, item.name) for item in dataclasses.fields(service) if item.name not in _NOT_IN_THE_CONTAINER
-    }
+    values = {item.name: getattr(service, item.name) for item in dataclasses.fields(service) if item.name not in _NOT_IN_THE_CONTAINER}
     spec: dict[str, t.Any] = json.loads(json.dumps(values, default=dataclasses.asdict))
     del spec["health"]["wait"]
     spec["format"] = FORMAT
@@ -392,11 +260,39 @@ def _strings(values: dict[str, t.Any] | None) -> dict[str, str]:
 def _probe(values: dict[str, t.Any] | None) -> Probe | None:
     if not values:
         return None
-    return Probe(**{key: tuple(value) if key == "command" else value for key, value in values.items() if value})
+    given: dict[str, t.Any] = {key: tuple(value) if key == "command" else value for key, value in values.items() if value}
+    return Probe(**given)
 
 
 def _mounts(values: t.Iterable[dict[str, t.Any]] | None) -> tuple[Mount, ...]:
     return tuple(Mount(item["source"], item["target"], item.get("read_only", True)) for item in values or ())
+
+
+_LISTS = ("command", "entrypoint", "capabilities", "group_add")
+_DICTS = ("tmpfs", "ulimits", "sysctls", "extra_hosts", "labels")
+_SCALARS = (
+    "secrets_path",
+    "host_network",
+    "cpus",
+    "pids_limit",
+    "read_only",
+    "no_new_privileges",
+    "stop_signal",
+    "stop_grace",
+    "shm_size",
+    "init",
+    "restart",
+    "replace",
+)
+
+
+def _plain(given: dict[str, t.Any]) -> dict[str, t.Any]:
+    """The keys that need no value of their own kind."""
+    return {
+        **{key: tuple(str(item) for item in given[key]) for key in _LISTS if key in given},
+        **{key: _strings(given[key]) for key in _DICTS if key in given},
+        **{key: given[key] for key in _SCALARS if key in given},
+    }
 
 
 def parse(values: dict[str, t.Any]) -> Service:
@@ -455,16 +351,7 @@ def parse(values: dict[str, t.Any]) -> Service:
             drained=_probe(before_stop.get("drained")),
             timeout=before_stop.get("timeout", 60),
         ),
-        **{key: tuple(str(item) for item in given[key]) for key in ("command", "entrypoint", "capabilities", "group_add") if key in given},
-        **{key: _strings(given[key]) for key in ("tmpfs", "ulimits", "sysctls", "extra_hosts", "labels") if key in given},
-        **{
-            key: given[key]
-            for key in (
-                "secrets_path", "host_network", "cpus", "pids_limit", "read_only", "no_new_privileges", "stop_signal", "stop_grace",
-                "shm_size", "init", "restart", "replace",
-            )  # fmt: skip
-            if key in given
-        },
+        **_plain(given),
     )
     _check(service, public=[bool(item.get("public")) for item in given.get("ports", ())])
     return _with_instance(service)
@@ -495,7 +382,9 @@ def _check(service: Service, public: list[bool]) -> None:
     if service.host_network and (service.networks or service.ports or service.sysctls):
         raise ValueError("service.host_network excludes networks, ports and sysctls: the container has none of its own then.")
     if service.beside and service.ports:
-        raise ValueError("service.replace is beside, but two containers cannot publish one port: use host_network, a socket, or stop_first.")
+        raise ValueError(
+            "service.replace is beside, but two containers cannot publish one port: use host_network, a socket, or stop_first."
+        )
     if service.reload and not service.proof:
         raise ValueError("service.reload needs service.proof: a reload that nobody proves may have kept the old configuration.")
     if service.reload and not service.config:

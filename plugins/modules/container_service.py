@@ -23,7 +23,8 @@ attributes:
     support: full
     description: >-
       Predicts files, container and links exactly, also on a host without Docker Engine. What only the product can tell (whether it accepts
-      the configuration, whether the container becomes healthy) is listed in RV(unknown). A host that does not answer is skipped with a message.
+      the configuration, whether the container becomes healthy) is listed in RV(unknown). A host that does not answer is skipped with a
+      message.
   diff_mode:
     support: full
     description: One diff for every config file, for the container's specification, and for the links. Secret values never appear.
@@ -37,7 +38,8 @@ options:
   service:
     description:
       - The service. Unknown keys are refused by name.
-      - The text V({instance}) in commands, environment, directories, mounts, sockets and links becomes the instance id, a hash of everything that
+      - The text V({instance}) in commands, environment, directories, mounts, sockets and links becomes the instance id, a hash of
+        everything that
         the container is made from. The container also gets it as E(BERTH_INSTANCE).
     type: dict
     required: true
@@ -47,7 +49,9 @@ options:
         type: str
         required: true
       name:
-        description: Name of the service inside the project. The container is C(<project>-<name>), followed by the instance id with O(service.replace=beside).
+        description: >-
+          Name of the service inside the project. The container is C(<project>-<name>), followed by the instance id with
+          O(service.replace=beside).
         type: str
         required: true
       fleet:
@@ -78,7 +82,8 @@ options:
         default: {}
       secrets:
         description: >-
-          Name and value of each secret. Written to the host as files of mode 0400, mounted read-only at O(service.secrets_path). A new value
+          Name and value of each secret. Written to the host as files of mode 0400, mounted read-only at O(service.secrets_path). A new
+          value
           replaces the container.
         type: dict
         default: {}
@@ -145,7 +150,9 @@ options:
         type: dict
         default: {}
       networks:
-        description: Bridge networks, made when they are missing. Without any, and without O(service.host_network), the container has no network.
+        description: >-
+          Bridge networks, made when they are missing. Without any, and without O(service.host_network), the container has no
+          network.
         type: list
         elements: dict
         default: []
@@ -260,7 +267,7 @@ options:
         description: Size of C(/dev/shm), for example V(128m).
         type: str
       ulimits:
-        description: Limits, for example C({nofile: "1024:2048"}).
+        description: Soft and hard limit of each resource, for example V(1024:2048) for C(nofile).
         type: dict
         default: {}
       sysctls:
@@ -368,7 +375,8 @@ options:
             required: true
       replace:
         description: >-
-          V(stop_first) drains and stops the old container, and starts it again should the new one fail. V(beside) starts the new one first, which
+          V(stop_first) drains and stops the old container, and starts it again should the new one fail. V(beside) starts the new one first,
+          which
           needs a service without published ports.
         type: str
         choices: [stop_first, beside]
@@ -420,13 +428,15 @@ options:
     default: present
   switch:
     description:
-      - With V(false), an instance of O(service.replace=beside) is started and proven healthy, and the one before goes on serving. RV(pending) is
+      - With V(false), an instance of O(service.replace=beside) is started and proven healthy, and the one before goes on serving.
+        RV(pending) is
         true until a call with V(true), which switches the links, drains the old instance and removes it.
     type: bool
     default: true
   defer_disruption:
     description:
-      - With V(true), a step that interrupts a running service is left out, and RV(deferred) tells so. The action plugin uses it to let hosts
+      - With V(true), a step that interrupts a running service is left out, and RV(deferred) tells so. The action plugin uses it to let
+        hosts
         take turns; playbooks leave it alone.
     type: bool
     default: false
@@ -500,10 +510,9 @@ unknown:
   returned: success
 """
 
-from ansible.module_utils.basic import AnsibleModule  # noqa: E402
-
-from ansible_collections.berth.django.plugins.module_utils import _engine, _plan  # noqa: E402
-from ansible_collections.berth.django.plugins.module_utils._spec import SERVICE_ARGUMENT_SPEC, Service, parse  # noqa: E402
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.berth.django.plugins.module_utils import _engine, _plan
+from ansible_collections.berth.django.plugins.module_utils._spec import SERVICE_ARGUMENT_SPEC, Service, parse
 
 
 def converge(module: AnsibleModule, service: Service) -> dict[str, object]:

@@ -29,7 +29,7 @@ class Turn:
         self.failed_host = ""
 
     def __enter__(self) -> Turn:
-        self._file: t.TextIO = open(self._path, "a+", encoding="utf-8")  # noqa: SIM115 (closed on exit)
+        self._file: t.TextIO = open(self._path, "a+", encoding="utf-8")
         fcntl.flock(self._file, fcntl.LOCK_EX)
         self._file.seek(0)
         self.failed_host = self._file.read()

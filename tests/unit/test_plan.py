@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The order of steps, for every state that a host can be found in."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing as t
+
+import pytest
+from ansible_collections.berth.django.plugins.module_utils._plan import Actual, Container, plan, remove
+from ansible_collections.berth.django.plugins.module_utils._spec import create_spec, parse
+from test_spec import RELOADING, spec
+
+STOP_FIRST = parse(
+    spec(
+        **RELOADING,
+        validate=[dict(command=["check"])],
+        networks=[dict(name="music")],
+        ports=[dict(address="10.0.0.1", port=80, container_port=80)],
+        before_stop=dict(withdraw="/flag"),
+        restart_when=dict(command=["pending"]),
+    )
+)
+BESIDE = parse(spec(replace="beside", networks=[dict(name="music")], switch=[dict(link="/run/current", target="{instance}.sock")]))
+PREPARED = dict(engine=True, image_present=True, networks=frozenset(["music"]), config_staged=True, withdrawn=False)
+
+
+def running(service: t.Any, **changes: t.Any) -> Container:
+    return Container(
+        **{**dict(name=service.container, instance=service.instance, running=True, spec=json.dumps(create_spec(service))), **changes}
+    )
+
+
+OLD = Container(name="music-nginx", instance="old", running=True)
+OLD_BESIDE = Container(name="music-nginx-old", instance="old", running=True)
+CONVERGED = Actual(
+    **PREPARED, containers=(running(STOP_FIRST),), config_current=STOP_FIRST.generation, loaded=True, config_files=STOP_FIRST.config_texts
+)
+CONVERGED_BESIDE = Actual(**PREPARED, containers=(running(BESIDE),), links={"/run/current": f"{BESIDE.instance}.sock"})
+CREATE = ["validate", "check_ports", "create", "point_config", "start", "wait_healthy", "put_back"]
+
+
+@pytest.mark.parametrize(
+    ("name", "actual", "steps"),
+    [
+        ("converged", CONVERGED, []),
+        ("no engine", Actual(), ["pull", "network", "config", *CREATE]),
+        ("empty host", Actual(**PREPARED), CREATE),
+        (
+            "another spec runs",
+            Actual(**PREPARED, containers=(OLD,)),
+            [
+                "validate",
+                "check_ports",
+                "rename",
+                "create",
+                "withdraw",
+                "drain",
+                "stop",
+                "point_config",
+                "start",
+                "wait_healthy",
+                "put_back",
+                "remove",
+            ],
+        ),
+        (
+            "a stopped one is left",
+            Actual(**PREPARED, containers=(dataclasses.replace(OLD, running=False),)),
+            [*CREATE[:2], "remove", *CREATE[2:]],
+        ),
+        (
+            "other files",
+            dataclasses.replace(CONVERGED, config_current="x", loaded=False),
+            ["validate", "point_config", "reload", "restart_if_pending", "wait_healthy"],
+        ),
+        (
+            "killed before the reload",
+            dataclasses.replace(CONVERGED, loaded=False),
+            ["validate", "point_config", "reload", "restart_if_pending", "wait_healthy"],
+        ),
+        (
+            "killed before a restart",
+            dataclasses.replace(CONVERGED, restart_pending=True),
+            ["withdraw", "drain", "restart", "wait_healthy", "put_back"],
+        ),
+        ("killed out of rotation", dataclasses.replace(CONVERGED, withdrawn=True), ["put_back"]),
+        ("not healthy yet", dataclasses.replace(CONVERGED, containers=(running(STOP_FIRST, healthy=False),)), ["wait_healthy"]),
+        (
+            "killed before the old one was removed",
+            dataclasses.replace(
+                CONVERGED, containers=(running(STOP_FIRST), dataclasses.replace(OLD, name="music-nginx-old", running=False))
+            ),
+            ["remove"],
+        ),
+    ],
+)
+def test_stop_first(name: str, actual: Actual, steps: list[str]) -> None:
+    assert [step.do for step in plan(STOP_FIRST, actual).steps] == steps, name
+
+
+@pytest.mark.parametrize(
+    ("name", "actual", "switch", "steps", "pending"),
+    [
+        ("converged", CONVERGED_BESIDE, True, [], False),
+        ("first", Actual(**PREPARED), True, ["create", "start", "wait_healthy", "switch"], False),
+        ("first, not switched", Actual(**PREPARED), False, ["create", "start", "wait_healthy"], True),
+        (
+            "replaces",
+            dataclasses.replace(CONVERGED_BESIDE, containers=(OLD_BESIDE,), links={"/run/current": "old.sock"}),
+            True,
+            ["create", "start", "wait_healthy", "switch", "drain", "stop", "remove"],
+            False,
+        ),
+        (
+            "healthy beside, not switched",
+            dataclasses.replace(CONVERGED_BESIDE, containers=(running(BESIDE), OLD_BESIDE), links={"/run/current": "old.sock"}),
+            False,
+            [],
+            True,
+        ),
+        (
+            "killed after the switch",
+            dataclasses.replace(CONVERGED_BESIDE, containers=(running(BESIDE), OLD_BESIDE)),
+            True,
+            ["drain", "stop", "remove"],
+            False,
+        ),
+    ],
+)
+def test_beside(name: str, actual: Actual, switch: bool, steps: list[str], pending: bool) -> None:
+    found = plan(BESIDE, actual, switch=switch)
+    assert ([step.do for step in found.steps], found.pending) == (steps, pending), name
+
+
+@pytest.mark.parametrize(
+    ("service", "actual", "changed", "disruptive"),
+    [
+        (STOP_FIRST, CONVERGED, False, False),
+        (STOP_FIRST, Actual(**PREPARED), True, False),
+        (STOP_FIRST, Actual(**PREPARED, containers=(OLD,)), True, True),
+        (STOP_FIRST, dataclasses.replace(CONVERGED, containers=(running(STOP_FIRST, healthy=False),)), False, False),
+        (BESIDE, Actual(**PREPARED, containers=(OLD_BESIDE,)), True, False),
+    ],
+)
+def test_changed_and_disruptive(service: t.Any, actual: Actual, changed: bool, disruptive: bool) -> None:
+    found = plan(service, actual)
+    assert (found.changed, found.disruptive) == (changed, disruptive)
+
+
+def test_everything_that_can_refuse_comes_before_anything_that_runs_is_touched() -> None:
+    steps = [step.do for step in plan(STOP_FIRST, Actual(containers=(OLD,))).steps]
+    first_touch = min(steps.index(do) for do in ("rename", "withdraw", "drain", "stop", "point_config"))
+    assert all(steps.index(do) < first_touch for do in ("pull", "network", "config", "validate", "check_ports"))
+
+
+def test_no_diff_without_a_change() -> None:
+    assert plan(STOP_FIRST, CONVERGED).diff == ()
+    assert plan(BESIDE, CONVERGED_BESIDE).diff == ()
+
+
+def test_a_diff_shows_files_and_spec() -> None:
+    texts = [(item["before_header"], item["after"]) for item in plan(STOP_FIRST, Actual()).diff]
+    assert ("music-nginx: a.conf", "x") in texts
+    assert any(header == "container music-nginx" and 'memory: "64m"' in after for header, after in texts)
+
+
+def test_a_host_without_an_engine_names_what_cannot_be_known() -> None:
+    unknown = plan(STOP_FIRST, Actual()).unknown
+    assert any("Docker Engine" in text for text in unknown)
+    assert any("product accepts" in text for text in unknown)
+
+
+def test_remove_drains_what_runs_and_is_idempotent() -> None:
+    assert [step.do for step in remove(STOP_FIRST, CONVERGED).steps] == ["withdraw", "drain", "stop", "remove", "forget"]
+    assert remove(STOP_FIRST, Actual(engine=True)).steps == ()
