@@ -1,0 +1,195 @@
+#!/usr/bin/python
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: postgres_database
+short_description: Converge role, database and extensions of a project in its PostgreSQL container
+description:
+  - Makes the role that owns a project's database, the database and its extensions be as described, in one module execution.
+  - Runs C(psql) in the container through the server's local socket. SQL goes through standard input, and passwords leave the host's
+    memory as SCRAM verifiers only, so that neither a process list nor the server's log shows one.
+  - The role is the owner of its database and has no other privilege; nobody else may connect there.
+  - Nothing is ever dropped. What PostgreSQL cannot change in place (encoding, locale) is refused with a sentence.
+version_added: 0.1.0
+author: berth.django contributors
+attributes:
+  check_mode:
+    support: full
+    description: Predicts exactly. Where the container does not exist yet, everything is predicted to be created, and RV(unknown) says what that leaves open.
+  diff_mode:
+    support: full
+    description: Role, database and extensions before and after. Of a password, only whether it is the wanted one.
+  idempotent:
+    support: full
+    description: The stored SCRAM verifier tells whether a password is the wanted one already.
+requirements:
+  - Docker Engine 20.10 or later with its command line on the host.
+  - Python 3.9 or later on the host, without further packages.
+  - PostgreSQL 17 or later in the container, whose superuser may log in through the local socket (C(peer)).
+options:
+  container:
+    description: Name of the container that runs the server.
+    type: str
+    required: true
+  project:
+    description: Project that the container belongs to. One run at a time changes a project on a host.
+    type: str
+    required: true
+  role:
+    description: The role that owns the database, and that the project logs in as.
+    type: str
+    required: true
+  password:
+    description: Its password.
+    type: str
+    required: true
+  database:
+    description: Name of the database.
+    type: str
+    required: true
+  encoding:
+    description: Encoding of the database. Fixed once it exists.
+    type: str
+    default: UTF8
+  locale:
+    description: Locale of the database, in the words of its provider. Fixed once it exists.
+    type: str
+    default: C.UTF-8
+  locale_provider:
+    description: Who provides the locale. Fixed once the database exists.
+    type: str
+    choices: [builtin, icu, libc]
+    default: builtin
+  extensions:
+    description: Extensions that the database has, with those that they need. Others are left alone.
+    type: list
+    elements: str
+    default: []
+  superuser:
+    description: The role to work as. The user of the container must be allowed to log in as this role through the local socket.
+    type: str
+    default: postgres
+  superuser_password:
+    description: Its password, set when the server has another one. It is not used to log in.
+    type: str
+  socket_directory:
+    description: Directory of the server's socket in the container.
+    type: str
+    default: /var/run/postgresql
+"""
+
+EXAMPLES = r"""
+- name: Converge the database of the project music
+  berth.django.postgres_database:
+    container: music-postgres
+    project: music
+    database: music
+    role: music
+    password: "{{ vault_postgres_password }}"
+    extensions: [pg_trgm]
+"""
+
+RETURN = r"""
+actions:
+  description: What was done, or would be done in check mode, one sentence each.
+  type: list
+  elements: str
+  returned: success
+  sample: ["create role music", "create database music"]
+unknown:
+  description: What check mode cannot know.
+  type: list
+  elements: str
+  returned: success
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.berth.django.plugins.module_utils import _docker_argv, _engine, _postgres
+
+TIMEOUT = 300
+
+
+def psql(module: AnsibleModule, script: str) -> str:
+    """Uses of `module`: its parameters."""
+    parameters = module.params
+    argv = ["psql", "-XAtq", "-h", parameters["socket_directory"], "-U", parameters["superuser"], "-d", "postgres"]
+    outcome = _engine.run(_docker_argv.exec_in(parameters["container"], argv, interactive=True), stdin=script, timeout=TIMEOUT)
+    if outcome.rc != 0:
+        raise _engine.EngineError(f"PostgreSQL in {parameters['container']} refused: {_postgres.without_verifiers(outcome.text)}")
+    return outcome.out
+
+
+def ask(module: AnsibleModule, wanted: _postgres.Wanted) -> _postgres.Actual:
+    """Uses of `module`: its parameters and check_mode."""
+    container = module.params["container"]
+    found = _engine.inspect_one(container) if _engine.docker_present() else None
+    if found and found["State"].get("Running"):
+        return _postgres.answer(psql(module, _postgres.question(wanted)))
+    if module.check_mode:
+        return _postgres.Actual(known=False)
+    raise _engine.EngineError(f"the container {container} {'is not running' if found else 'does not exist'}: converge the role postgres first.")
+
+
+def converge(module: AnsibleModule) -> dict[str, object]:
+    """Uses of `module`: its parameters and check_mode."""
+    parameters = module.params
+    wanted = _postgres.Wanted(
+        role=parameters["role"],
+        password=parameters["password"],
+        database=parameters["database"],
+        encoding=parameters["encoding"],
+        locale=parameters["locale"],
+        locale_provider=parameters["locale_provider"],
+        extensions=tuple(parameters["extensions"]),
+        superuser=parameters["superuser"],
+        superuser_password=parameters["superuser_password"] or "",
+    )
+    _postgres.check(wanted)
+    actual = ask(module, wanted)
+    plan = _postgres.plan(wanted, actual)
+    if plan.statements and not module.check_mode:
+        psql(module, _postgres.script(plan.statements))
+    return dict(
+        changed=bool(plan.statements),
+        diff=dict(before=plan.before, after=plan.after) if plan.statements else dict(before="", after=""),
+        actions=list(plan.actions),
+        unknown=[] if actual.known else list(_postgres.UNKNOWN_WITHOUT_SERVER),
+    )
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=dict(
+            container=dict(type="str", required=True),
+            project=dict(type="str", required=True),
+            role=dict(type="str", required=True),
+            password=dict(type="str", required=True, no_log=True),
+            database=dict(type="str", required=True),
+            encoding=dict(type="str", default="UTF8"),
+            locale=dict(type="str", default="C.UTF-8"),
+            locale_provider=dict(type="str", choices=["builtin", "icu", "libc"], default="builtin"),
+            extensions=dict(type="list", elements="str", default=[]),
+            superuser=dict(type="str", default="postgres"),
+            superuser_password=dict(type="str", no_log=True),
+            socket_directory=dict(type="str", default="/var/run/postgresql"),
+            holder=dict(type="str", default="unknown"),
+        ),
+        supports_check_mode=True,
+    )
+    try:
+        if module.check_mode:
+            module.exit_json(**converge(module))
+        with _engine.project_lock(module.params["project"], module.params["holder"]) as waited:
+            if waited:
+                module.warn(waited)
+            module.exit_json(**converge(module))
+    except (ValueError, _engine.EngineError) as error:
+        module.fail_json(msg=str(error))
+
+
+if __name__ == "__main__":
+    main()

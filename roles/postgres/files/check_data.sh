@@ -1,0 +1,30 @@
+# Refuses data that this server must not start on. Runs in a throw-away container with the data directory mounted read-only,
+# before anything that runs is stopped.  Arguments: major version wanted, data directory on the host (for the message).
+set -eu
+wanted=$1
+host=$2
+data=$(dirname "$PGDATA")
+
+refuse() {
+    echo "$1"
+    exit 1
+}
+
+server=$(postgres --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
+[ "$server" = "$wanted" ] || refuse "The image holds PostgreSQL $server, and this role runs PostgreSQL $wanted: change postgres_image."
+
+if [ -e "$PGDATA" ]; then
+    ls "$PGDATA" > /dev/null 2>&1 ||
+        refuse "$host/$wanted belongs to uid $(stat -c %u "$PGDATA"), and the server runs as uid $(id -u): give the files to it with chown -R, or change postgres_user."
+    if [ -s "$PGDATA/PG_VERSION" ]; then
+        found=$(cat "$PGDATA/PG_VERSION")
+        [ "$found" = "$wanted" ] || refuse "$host/$wanted holds data of PostgreSQL $found: PostgreSQL $wanted cannot read it. Upgrade the data first (pg_upgrade, or dump and restore)."
+        exit 0
+    fi
+    [ -z "$(ls -A "$PGDATA")" ] || refuse "$host/$wanted is not empty and holds no PostgreSQL cluster: look what it is, and move it away."
+fi
+for version in "$data"/PG_VERSION "$data"/*/PG_VERSION; do
+    [ -s "$version" ] || continue
+    case $version in "$PGDATA".initdb/*) continue ;; esac
+    refuse "$host holds data of PostgreSQL $(cat "$version") and none of PostgreSQL $wanted: a new server would start empty. Upgrade the data first (pg_upgrade, or dump and restore), or move it away."
+done
