@@ -53,7 +53,7 @@ def variables_of(role: str, variables: t.Mapping[str, t.Any], loader: t.Any) -> 
         file = ROLES / path / "main.yml"
         if file.is_file():
             merged.update(_load(loader, str(file)) or {})
-    return {**merged, **variables}
+    return {**merged, **variables, "role_path": str(ROLES / role)}
 
 
 def _load(loader: t.Any, path: str) -> dict[str, t.Any]:
@@ -76,10 +76,13 @@ def image_of(role: str, variables: t.Mapping[str, t.Any], loader: t.Any, templar
     build = _build.parse({"context": "files/image", **declared}, declaration)
     build = _build.with_common_args(_located(role, build), str(base), str(refresh or ""))
     entries = tuple(find(build))
-    facts = {"args": build.args}
+    # The image of the registry itself cannot come from the registry.
     registry = "" if role == "image" else str(registry or "")
-    tag = _build.digest({entry.name: _hash(entry) for entry in entries}, facts)
-    return Image(role, _build.reference(registry, build.name, tag), str(base), str(refresh or ""), build, entries)
+    return Image(role, _build.reference(registry, build.name, tag_of(build)), str(base), str(refresh or ""), build, entries)
+
+
+def tag_of(build: Build) -> str:
+    return _build.digest({entry.name: _hash(entry) for entry in find(build)}, {"args": build.args})
 
 
 def _located(role: str, build: Build) -> Build:
