@@ -234,9 +234,9 @@ def socket_problems(roles: t.Sequence[Role], groups: dict[str, list[str]]) -> li
     """A unix socket is reached on its own host only."""
     apps = set(groups.get("django_uwsgi", []))
     return [
-        f"nginx_upstream of host {role.host} is 'socket', but the host is not in the group 'django_uwsgi': put it there, or use 'tcp'."
+        f"nginx_upstream of host {role.host} is 'unix', but the host is not in the group 'django_uwsgi': put it there, or use 'tcp'."
         for role in roles
-        if role.name == "nginx" and role.values.get("nginx_upstream") == "socket" and role.host not in apps
+        if role.name == "nginx" and role.values.get("nginx_upstream") == "unix" and role.host not in apps
     ]
 
 

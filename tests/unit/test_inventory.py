@@ -175,7 +175,7 @@ def test_media_of_several_web_hosts_is_shared() -> None:
 
 
 def test_socket_upstream_needs_the_app_on_the_same_host() -> None:
-    nginx = role("web9", nginx_upstream="socket")
+    nginx = role("web9", nginx_upstream="unix")
     assert inventory.socket_problems([nginx], {"django_uwsgi": ["web9"]}) == []
     (sentence,) = inventory.socket_problems([nginx], {"django_uwsgi": ["web1"]})
     assert "web9" in sentence and "nginx_upstream" in sentence
