@@ -34,6 +34,9 @@ SITE = "/api/music/"
 WEB = GROUPS.get("nginx", [""])[0]
 DATABASE = GROUPS.get("postgres", [""])[0]
 
+# With systemd or without.
+RESTART_DOCKER = "systemctl restart docker 2>/dev/null || pkill -TERM -x dockerd"
+
 # What an operator gets wrong -> what the answer must say. `nothing that ran is stopped` is checked for each.
 REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
     ("nginx directive", {"nginx_extra_config": "no_such_directive on;"}, ["no_such_directive", "nginx.conf:"]),
@@ -120,10 +123,7 @@ def test_stopped_and_removed_containers_are_healed_by_a_run() -> None:
 def test_restart_of_the_docker_daemon_stops_nothing() -> None:
     before = processes()
     with under_load(SITE) as load:
-        on(
-            WEB,
-            "if command -v systemctl >/dev/null && systemctl is-system-running >/dev/null 2>&1; then systemctl restart docker; else kill -HUP 1; pkill -TERM -x dockerd; fi",
-        )
+        on(WEB, RESTART_DOCKER)
         time.sleep(2)
         until(lambda: on(WEB, "docker version --format '{{.Server.Version}}'"), 60, "the daemon is back")
     assert not load.lost, load.lost[:5]

@@ -16,8 +16,10 @@ from fleet import FLEET, GROUPS, HOSTS, PROJECT, container, containers, inspect,
 
 WEB_PORT = 8000
 STATS_PORT = 9080
+# One pixel.
 PNG = bytes.fromhex(
-    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c4890000000d49444154789c6360606060000000050001a5f645400000000049454e44ae426082"
+    "89504e470d0a1a0a0000000d49484452000000010000000108060000001f15c489"
+    "0000000d49444154789c6360606060000000050001a5f645400000000049454e44ae426082"
 )
 
 
@@ -26,10 +28,8 @@ def song() -> dict[str, object]:
     """A song with a cover, posted through the balancer."""
     title = f"song {uuid.uuid4()}"
     boundary = uuid.uuid4().hex
-    parts = [
-        f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n'
-        for name, value in (("title", title), ("artist", "us"))
-    ]
+    fields = {"title": title, "artist": "us"}
+    parts = [f'--{boundary}\r\nContent-Disposition: form-data; name="{name}"\r\n\r\n{value}\r\n' for name, value in fields.items()]
     cover = f'--{boundary}\r\nContent-Disposition: form-data; name="cover"; filename="cover.png"\r\nContent-Type: image/png\r\n\r\n'
     body = "".join(parts).encode() + cover.encode() + PNG + f"\r\n--{boundary}--\r\n".encode()
     answer = request("/api/music/", method="POST", body=body, headers={"Content-Type": f"multipart/form-data; boundary={boundary}"})
