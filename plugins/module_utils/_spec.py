@@ -187,8 +187,8 @@ class Service:
 
     @property
     def generation(self) -> str:
-        """The hash of the config files: name of their directory, and what the running product is asked for."""
-        return digest(self.config.files) if self.config else ""
+        """The hash of the config files and their owner: name of their directory, and what the running product is asked for."""
+        return digest([self.config.files, self.user]) if self.config else ""
 
     @property
     def config_texts(self) -> dict[str, str]:
@@ -198,7 +198,7 @@ class Service:
 
     @property
     def secrets_version(self) -> str:
-        return digest(self.secrets) if self.secrets else ""
+        return digest([self.secrets, self.user]) if self.secrets else ""
 
     @property
     def config_root(self) -> str:

@@ -18,12 +18,12 @@ import typing as t
 from pathlib import Path
 
 import pytest
+from _docker import docker
 from ansible_collections.berth.django.plugins.module_utils import _engine
 from ansible_collections.berth.django.plugins.module_utils._plan import Plan, plan, remove
 from ansible_collections.berth.django.plugins.module_utils._spec import Service, parse
-from _docker import docker
 
-LOAD = "grep -q rotten /etc/berth/current/app.conf || cp /etc/berth/current/app.conf /tmp/loaded"
+LOAD = "grep -q rotten /etc/berth/current/app.conf || cat /etc/berth/current/app.conf > /tmp/loaded"
 SERVE = f"load() {{ {LOAD}; }}; trap load HUP; trap 'exit 0' TERM; load; while :; do sleep 0.1; done"
 CHECK = "! grep -n broken /etc/berth/current/app.conf"
 SECRET = "canary-value-of-a-secret"
