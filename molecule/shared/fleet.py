@@ -28,7 +28,7 @@ FLEET: dict[str, t.Any] = json.loads(os.environ.get("BERTH_FLEET", "{}"))
 HOSTS: dict[str, dict[str, t.Any]] = FLEET.get("hosts", {})
 GROUPS: dict[str, list[str]] = FLEET.get("groups", {})
 PROJECT: str = FLEET.get("project", "music")
-INVENTORY: str = FLEET.get("inventory", "")
+INVENTORIES: list[str] = FLEET.get("inventories", [])
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,29 @@ def request(
 
 def on(host: str, command: str, check: bool = True, timeout: float = 120) -> str:
     """Standard output of a shell command on a host."""
-    outcome = subprocess.run([*HOSTS[host]["ssh"], command], capture_output=True, text=True, timeout=timeout, check=False)
+    outcome = subprocess.run([*ssh(host), command], capture_output=True, text=True, timeout=timeout, check=False)
     if check and outcome.returncode:
         raise AssertionError(f"{command} on {host}: rc {outcome.returncode}\n{outcome.stdout}{outcome.stderr}")
     return outcome.stdout.strip()
+
+
+def ssh(host: str) -> list[str]:
+    """The same way in as Ansible's, with one connection kept for all commands."""
+    way = HOSTS[host]["ssh"]
+    shared = [
+        "-o",
+        "BatchMode=yes",
+        "-o",
+        "LogLevel=ERROR",
+        "-o",
+        "ControlMaster=auto",
+        "-o",
+        "ControlPersist=60s",
+        "-o",
+        "ControlPath=/tmp/berth-%C",
+    ]
+    target = ["-p", str(way["port"]), "-i", way["key"], f"{way['user']}@{way['host']}"]
+    return ["ssh", *shared, *shlex.split(way["arguments"]), *target]
 
 
 def inspect(host: str, container: str) -> dict[str, t.Any]:
@@ -134,7 +153,8 @@ def playbook(
 
 def playbook_command(*more: str, name: str = "site.yml", variables: dict[str, t.Any] | None = None) -> list[str]:
     extra = ["--extra-vars", json.dumps(variables)] if variables else []
-    return [str(Path(sys.executable).parent / "ansible-playbook"), str(ROOT / name), "--inventory", INVENTORY, *extra, *more]
+    inventories = [f"--inventory={path}" for path in INVENTORIES]
+    return [str(Path(sys.executable).parent / "ansible-playbook"), str(ROOT / name), *inventories, *extra, *more]
 
 
 def playbook_environment(more: dict[str, str] | None = None) -> dict[str, str]:
