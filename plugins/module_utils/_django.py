@@ -1,0 +1,157 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: it may change in any release without notice.
+# Please do not import it from elsewhere.
+
+"""Django's command line as values: options to a manage.py command, its output to an outcome. Pure: no I/O, no Ansible."""
+
+from __future__ import annotations
+
+import json
+import posixpath
+import re
+import typing as t
+from dataclasses import dataclass
+
+from ansible_collections.berth.django.plugins.module_utils._django_inside import ANSWER
+from ansible_collections.berth.django.plugins.module_utils._service_options import SERVICE_ARGUMENT_SPEC
+
+# What every django_* module takes; documented in doc_fragments/_django.py.
+ARGUMENT_SPEC: dict[str, t.Any] = dict(
+    service=dict(type="dict", options=SERVICE_ARGUMENT_SPEC),
+    container=dict(type="str"),
+    entrypoint=dict(type="list", elements="str", default=["berth-entrypoint"]),
+    chdir=dict(type="str"),
+    python=dict(type="str", default="python3"),
+    settings=dict(type="str"),
+    timeout=dict(type="int"),
+    holder=dict(type="str", default="unknown"),
+)
+ONE_OF = [("service", "container")]
+
+# The last lines of a failed command that are shown.
+SHOWN = 25
+
+
+def manage(command: str, words: t.Iterable[str] = (), python: str = "python3", chdir: str = "", settings: str = "") -> list[str]:
+    """One manage.py command line, as the container's entry point gets it. The options that keep output readable are always there."""
+    return [
+        *(["env", f"--chdir={chdir}"] if chdir else []),
+        python, "manage.py", command,
+        *([f"--settings={settings}"] if settings else []),
+        "--no-color",
+        *words,
+    ]  # fmt: skip
+
+
+def shell(program: str) -> list[str]:
+    """Words for `manage.py shell` that run the source of _django_inside.py."""
+    return ["--verbosity=0", "--command", f"{program}\nimport sys\nmain(sys.stdin, sys.stdout)\n"]
+
+
+def read_answer(out: str) -> dict[str, t.Any] | None:
+    """The answer of a program that ran inside, wherever the project prints around it."""
+    lines = [line for line in out.splitlines() if line.startswith(ANSWER)]
+    return json.loads(lines[-1].removeprefix(ANSWER)) if lines else None
+
+
+def manage_py(chdir: str, folder: str = "/app") -> str:
+    """Where manage.py is, for messages."""
+    return posixpath.join(chdir or folder, "manage.py")
+
+
+# --- collectstatic ----------------------------------------------------------------------------------------------------------------
+
+_COLLECTED = re.compile(
+    r"^(?P<copied>\d+) static files? (?:copied|symlinked)(?: to '(?P<destination>.*?)')?"
+    r"(?:, (?P<unmodified>\d+) unmodified)?(?:, (?P<post_processed>\d+) post-processed)?(?:, \d+ [a-z -]+)*\.$",
+    re.MULTILINE,
+)
+_DELETED = re.compile(r"^(?:Deleting|Pretending to delete) '(?P<name>.*)'$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Collected:
+    copied: int
+    deleted: int
+    unmodified: int
+    post_processed: int
+    destination: str
+
+    @property
+    def changed(self) -> bool:
+        """Post-processing counts as nothing: it is repeated on every run, with the same result."""
+        return self.copied + self.deleted > 0
+
+
+def parse_collectstatic(out: str) -> Collected | None:
+    """The summary of `collectstatic`, or None when there is none."""
+    matches = list(_COLLECTED.finditer(out))
+    if not matches:
+        return None
+    found = matches[-1].groupdict()
+    return Collected(
+        copied=int(found["copied"]),
+        deleted=len(_DELETED.findall(out)),
+        unmodified=int(found["unmodified"] or 0),
+        post_processed=int(found["post_processed"] or 0),
+        destination=found["destination"] or "",
+    )
+
+
+# --- migrate ----------------------------------------------------------------------------------------------------------------------
+
+
+def migration_name(entry: dict[str, t.Any]) -> str:
+    return f"{entry['app']}.{entry['name']}"
+
+
+def migration_diff(plan: t.Sequence[dict[str, t.Any]], database: str) -> list[dict[str, str]]:
+    """One diff for each migration: its SQL, as the text that it adds."""
+    return [
+        dict(
+            before="",
+            after=entry["sql"].strip() + "\n",
+            before_header=f"{database}: before {migration_name(entry)}",
+            after_header=f"{database}: {'unapply ' if entry['backwards'] else ''}{migration_name(entry)}",
+        )
+        for entry in plan
+    ]
+
+
+# --- what went wrong --------------------------------------------------------------------------------------------------------------
+
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_ERROR = re.compile(r"^(?:[\w.]*(?:Error|Exception|ImproperlyConfigured|DoesNotExist|Warning)\b.*|manage\.py\b.*: error: .*)$")
+_FRAME = re.compile(r'^  File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in .*)?$')
+_TRACEBACK = "Traceback (most recent call last):"
+_NOT_THE_PROJECT = ("/site-packages/", "/dist-packages/", "/lib/python", "<", "manage.py")
+
+
+def explain(text: str) -> str:
+    """The lines of a failed command that tell an operator what to correct.
+
+    The last exception's message and the project's own line that led to it; or the error that Django printed; or the end of the output.
+    """
+    lines = [line.rstrip() for line in _COLOUR.sub("", text).splitlines()]
+    if _TRACEBACK in lines:
+        start = len(lines) - 1 - lines[::-1].index(_TRACEBACK)
+        return _from_traceback(lines[start + 1 :])
+    starts = [number for number, line in enumerate(lines) if _ERROR.match(line)]
+    telling = lines[starts[0] :] if starts else lines
+    return "\n".join([line for line in telling if line][-SHOWN:])
+
+
+def _from_traceback(lines: list[str]) -> str:
+    frames = [(match, number) for number, line in enumerate(lines) if (match := _FRAME.match(line))]
+    # The message begins at the first line that is not indented, and may have several; a SyntaxError shows its line above it.
+    message_at = next((number for number, line in enumerate(lines) if line and not line.startswith(" ")), len(lines))
+    message = [line for line in lines[message_at:] if line][:SHOWN]
+    own = [(match, number) for match, number in frames if not any(part in match["file"] for part in _NOT_THE_PROJECT)]
+    if own:
+        match, number = own[-1]
+        code = lines[number + 1].strip() if number + 1 < message_at else ""
+        message.append(f"(raised in {match['file']}, line {match['line']}: {code})")
+    return "\n".join(message)

@@ -1,0 +1,310 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: it may change in any release without notice.
+# Please do not import it from elsewhere.
+
+"""What runs inside the container, in the project's own Python, after the project's own manage.py has set Django up.
+
+Its source is handed to `manage.py shell -c`, so that nothing has to be installed in the image and whatever manage.py does
+(settings, paths, a .env file) has been done. A request comes as JSON on standard input, where no process list shows it;
+the answer is the last line of standard output. Django is imported in functions: on the host this file is only read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import time
+import traceback
+import typing as t
+
+ANSWER = "BERTH-ANSWER "
+# Two numbers that mean "a berth.django migration" inside one database.
+LOCK = (1650815604, 1835627369)
+POLL = 0.5
+
+
+class Refused(Exception):
+    """One sentence for the operator."""
+
+
+def main(source: t.TextIO, target: t.TextIO) -> None:
+    """Reads one request, does it, writes one answer."""
+    request = json.loads(source.read())
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        answer = WORK[request["do"]](request)
+    target.write("\n" + ANSWER + json.dumps({**answer, "printed": printed.getvalue()}) + "\n")
+    target.flush()
+
+
+def tell(error: BaseException) -> str:
+    """An exception as an operator wants it: what, and which line of the project."""
+    text = f"{type(error).__name__}: {error}".strip()
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if is_project(frame.filename)]
+    return f"{text}\n(raised in {frames[-1].filename}, line {frames[-1].lineno}: {frames[-1].line})" if frames else text
+
+
+def is_project(filename: str) -> bool:
+    return not any(part in filename for part in ("/site-packages/", "/dist-packages/", "/lib/python", "<"))
+
+
+# --- migrate ----------------------------------------------------------------------------------------------------------------------
+
+
+def migrate(request: dict[str, t.Any]) -> dict[str, t.Any]:
+    """What would run (with its SQL, when asked), or runs it under the lock."""
+    from django.core.management.base import CommandError
+    from django.db import DatabaseError, connections
+
+    if request["database"] not in connections:
+        return {"error": f"the project has no database {request['database']!r}, but {', '.join(connections)}"}
+    connection = connections[request["database"]]
+    try:
+        connection.ensure_connection()
+    except DatabaseError as error:
+        return {"error": f"the database {request['database']!r} does not answer: {' '.join(str(error).split())}", "unreachable": True}
+    try:
+        check_deploy(request["check_deploy"])
+        if not request["apply"]:
+            return {"plan": describe(connection, request)}
+        with locked(connection, request) as waited_for:
+            return {"waited_for": waited_for, **apply(connection, request)}
+    except (Refused, CommandError) as error:
+        return {"error": str(error)}
+    except Exception as error:
+        return {"error": tell(error)}
+
+
+def check_deploy(fail_level: str) -> None:
+    from django.core.management import call_command
+    from django.core.management.base import SystemCheckError
+
+    if not fail_level:
+        return
+    try:
+        call_command("check", deploy=True, fail_level=fail_level, no_color=True, stdout=io.StringIO(), stderr=io.StringIO())
+    except SystemCheckError as error:
+        raise Refused(f"manage.py check --deploy --fail-level {fail_level} says:\n{error}") from None
+
+
+def planned(executor: t.Any, request: dict[str, t.Any]) -> list[tuple[t.Any, bool]]:
+    """The plan as `manage.py migrate` makes it, with its own refusals."""
+    loader = executor.loader
+    loader.check_consistent_history(executor.connection)
+    conflicts = loader.detect_conflicts()
+    if conflicts:
+        listed = "; ".join(f"{', '.join(names)} in {app}" for app, names in conflicts.items())
+        raise Refused(f"conflicting migrations: {listed}. Run manage.py makemigrations --merge, and build the image again.")
+    app, name = request["app"], request["migration"]
+    if app and app not in loader.migrated_apps:
+        raise Refused(f"the project has no app {app!r} with migrations, but {', '.join(sorted(loader.migrated_apps))}")
+    if app and name == "zero":
+        targets = [(app, None)]
+    elif app and name:
+        targets = [found(loader, app, name)]
+    elif app:
+        targets = [key for key in loader.graph.leaf_nodes() if key[0] == app]
+    else:
+        targets = loader.graph.leaf_nodes()
+    return executor.migration_plan(targets)
+
+
+def found(loader: t.Any, app: str, name: str) -> tuple[str, str]:
+    from django.db.migrations.exceptions import AmbiguityError
+
+    try:
+        migration = loader.get_migration_by_prefix(app, name)
+    except AmbiguityError:
+        raise Refused(f"several migrations of {app} begin with {name!r}: write more of the name") from None
+    except KeyError:
+        raise Refused(f"{app} has no migration that begins with {name!r}") from None
+    key = (app, migration.name)
+    # A squashed migration that is applied in part is not in the graph, what it replaces is.
+    if key not in loader.graph.nodes and key in loader.replacements:
+        key = loader.replacements[key].replaces[-1]
+    return key
+
+
+def describe(connection: t.Any, request: dict[str, t.Any]) -> list[dict[str, t.Any]]:
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    plan = planned(executor, request)
+    entries = [dict(app=item.app_label, name=item.name, backwards=backwards, sql="") for item, backwards in plan]
+    if request["sql"]:
+        state = executor._create_project_state(with_applied_migrations=True)
+        for entry, (migration, backwards) in zip(entries, plan):
+            entry["sql"], state = sql_of(executor, migration, backwards, state, request["fake"])
+    return entries
+
+
+def sql_of(executor: t.Any, migration: t.Any, backwards: bool, state: t.Any, fake: bool) -> tuple[str, t.Any]:
+    """The SQL of one migration, and the state after it. Some SQL depends on names that the database chose in a migration before it."""
+    if fake:
+        return "-- recorded as applied, nothing is executed", state
+    try:
+        if backwards:
+            return "\n".join(executor.loader.collect_sql([(migration, True)])), state
+        with executor.connection.schema_editor(collect_sql=True, atomic=migration.atomic) as editor:
+            after = migration.apply(state.clone(), editor, collect_sql=True)
+        return "\n".join(editor.collected_sql), after
+    except Exception as error:
+        text = " ".join(str(error).split())
+        return f"-- not known before the migrations above have run ({text})", migration.mutate_state(state, preserve=True)
+
+
+@contextlib.contextmanager
+def locked(connection: t.Any, request: dict[str, t.Any]) -> t.Iterator[str]:
+    """A session lock of PostgreSQL, held by the very session that migrates: it ends with it, however it ends.
+
+    The session's application_name names who holds it, for those who wait and for pg_stat_activity.
+    """
+    if connection.vendor != "postgresql":
+        yield ""
+        return
+    waited_for, deadline = "", time.monotonic() + request["wait"]
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT set_config('application_name', left(%s, 63), false)", [f"migrate by {request['holder']}"])
+        cursor.execute("SELECT set_config('lock_timeout', %s, false)", [f"{request['lock_timeout']}s"])
+        while not one(cursor, "SELECT pg_try_advisory_lock(%s, %s)", LOCK):
+            waited_for = holder_of_lock(cursor) or waited_for
+            if time.monotonic() > deadline:
+                who = waited_for or "it does not say who it is"
+                raise Refused(f"after {request['wait']} s another migration still holds the lock: {who}")
+            time.sleep(POLL)
+    try:
+        yield waited_for
+    finally:
+        # A connection that broke took the lock with it.
+        with contextlib.suppress(Exception), connection.cursor() as cursor:
+            cursor.execute("SELECT pg_advisory_unlock(%s, %s)", LOCK)
+
+
+def one(cursor: t.Any, statement: str, values: t.Sequence[t.Any] = ()) -> t.Any:
+    cursor.execute(statement, values)
+    row = cursor.fetchone()
+    return row[0] if row else None
+
+
+def holder_of_lock(cursor: t.Any) -> str:
+    return one(
+        cursor,
+        "SELECT format('%%s (process %%s of PostgreSQL, from %%s, since %%s)', activity.application_name, activity.pid,"
+        " coalesce(host(activity.client_addr), 'a socket'), to_char(activity.backend_start, 'YYYY-MM-DD HH24:MI:SS TZ'))"
+        " FROM pg_locks AS lock JOIN pg_stat_activity AS activity USING (pid)"
+        " WHERE lock.locktype = 'advisory' AND lock.granted AND lock.classid::bigint = %s AND lock.objid::bigint = %s"
+        " AND lock.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        LOCK,
+    )
+
+
+def apply(connection: t.Any, request: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Runs `migrate` and compares what is recorded before and after: the truth, also when it fails half way.
+
+    Also with nothing to apply: what follows migrations (content types, permissions) may be missing after a run that was killed.
+    """
+    from django.core.management import call_command
+    from django.db import OperationalError
+    from django.db.migrations.executor import MigrationExecutor
+    from django.db.migrations.recorder import MigrationRecorder
+
+    recorder = MigrationRecorder(connection)
+    before = set(recorder.applied_migrations())
+    plan = [(item.app_label, item.name) for item, _backwards in planned(MigrationExecutor(connection), request)]
+    words = [word for word in (request["app"], request["migration"]) if word]
+    options = dict(database=request["database"], fake=request["fake"], interactive=False, no_color=True, verbosity=1)
+    error, printed = "", io.StringIO()
+    try:
+        call_command("migrate", *words, stdout=printed, stderr=printed, **options)
+    except Exception as problem:
+        error = tell(problem)
+        if isinstance(problem, OperationalError) and "lock timeout" in str(problem):
+            error = f"another session kept a lock on the table for more than {request['lock_timeout']} s, try again later. {error}"
+    after = set(recorder.applied_migrations())
+    answer: dict[str, t.Any] = {
+        "applied": ordered(after - before, plan),
+        "unapplied": ordered(before - after, plan),
+        "output": printed.getvalue(),
+    }
+    if error:
+        rest = [key for key in plan if (key in after) == (key in before)]
+        answer["error"] = f"the migration {'.'.join(rest[0])} failed: {error}" if rest else error
+    return answer
+
+
+def ordered(keys: set[tuple[str, str]], plan: list[tuple[str, str]]) -> list[str]:
+    """In the order of the plan; what the plan did not name (a squashed migration that is now complete) at the end."""
+    return [".".join(key) for key in plan if key in keys] + [".".join(key) for key in sorted(keys - set(plan))]
+
+
+# --- superuser --------------------------------------------------------------------------------------------------------------------
+
+
+def superuser(request: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Creates the account, or makes it what was asked for. Says which fields that are, never their values."""
+    from django.contrib.auth import get_user_model
+    from django.db import DatabaseError, connections
+
+    alias = request["database"]
+    if alias not in connections:
+        return {"error": f"the project has no database {alias!r}, but {', '.join(connections)}"}
+    try:
+        connections[alias].ensure_connection()
+    except DatabaseError as error:
+        return {"error": f"the database {alias!r} does not answer: {' '.join(str(error).split())}", "unreachable": True}
+    model = get_user_model()
+    if model._meta.db_table not in connections[alias].introspection.table_names():
+        return {"error": "the table of users does not exist: run the migrations first", "no_table": True}
+    try:
+        manager = model._default_manager.db_manager(alias)
+        user = manager.filter(**{model.USERNAME_FIELD: request["username"]}).first()
+        return create_user(model, manager, request) if user is None else update_user(user, request)
+    except Refused as error:
+        return {"error": str(error)}
+    except Exception as error:
+        return {"error": tell(error)}
+
+
+def wanted_fields(model: t.Any, request: dict[str, t.Any]) -> dict[str, t.Any]:
+    email = {model.get_email_field_name(): request["email"]} if request["email"] else {}
+    fields = {**email, **request["fields"]}
+    known = {field.name for field in model._meta.get_fields()}
+    unknown = sorted(set(fields) - known)
+    if unknown:
+        raise Refused(f"the user model has no field {unknown[0]!r}")
+    return fields
+
+
+def create_user(model: t.Any, manager: t.Any, request: dict[str, t.Any]) -> dict[str, t.Any]:
+    fields = wanted_fields(model, request)
+    missing = sorted(set(model.REQUIRED_FIELDS) - set(fields) - {model.get_email_field_name()})
+    if missing:
+        raise Refused(f"the user model requires {', '.join(missing)}: give it in fields")
+    if request["apply"]:
+        email = {model.get_email_field_name(): ""} if model.get_email_field_name() in model.REQUIRED_FIELDS else {}
+        manager.create_superuser(**{model.USERNAME_FIELD: request["username"], **email, **fields, "password": request["password"]})
+    return {"created": True, "updated": []}
+
+
+def update_user(user: t.Any, request: dict[str, t.Any]) -> dict[str, t.Any]:
+    from django.contrib.auth.hashers import check_password
+
+    wanted = {**wanted_fields(type(user), request), "is_superuser": True, "is_staff": True, "is_active": True}
+    present = {field.attname for field in user._meta.concrete_fields}
+    updated = [name for name, value in wanted.items() if name in present and getattr(user, name) != value]
+    for name in updated:
+        setattr(user, name, wanted[name])
+    # Not user.check_password(): that one also stores a new hash, in check mode, too.
+    if request["update_password"] and not check_password(request["password"], user.password):
+        user.set_password(request["password"])
+        updated.append("password")
+    if updated and request["apply"]:
+        user.save(update_fields=updated)
+    return {"created": False, "updated": updated}
+
+
+WORK: dict[str, t.Callable[[dict[str, t.Any]], dict[str, t.Any]]] = {"migrate": migrate, "superuser": superuser}

@@ -1,0 +1,182 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: it may change in any release without notice.
+# Please do not import it from elsewhere.
+
+"""Runs manage.py in a container for the django_* modules: a container of its own, made from a service, or one that runs already."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import json
+import os
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.berth.django.plugins.module_utils import _django, _django_inside, _docker_argv, _engine
+from ansible_collections.berth.django.plugins.module_utils._shell import (
+    EngineError,
+    Outcome,
+    docker_present,
+    project_lock,
+    run,
+    wait_for_engine,
+)
+from ansible_collections.berth.django.plugins.module_utils._spec import Service, parse
+
+# What the docker command itself answers with when it could not even start the command.
+DOCKER_FAILED = 125
+DOCKER_REFUSED = ("Error response from daemon", "Error: No such")
+NOT_STARTED = (126, 127)
+
+
+class CommandFailed(Exception):
+    """A manage.py command failed. The message is for the operator, `result` for the task's result."""
+
+    def __init__(self, message: str, **result: t.Any) -> None:
+        super().__init__(message)
+        self.result = result
+
+
+class Unknown(Exception):
+    """Check mode cannot know: one sentence says why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Project:
+    """Where and how manage.py is run. Either `service` or `container` is there."""
+
+    service: Service | None
+    container: str
+    entrypoint: tuple[str, ...]
+    chdir: str
+    python: str
+    settings: str
+    timeout: int | None
+    check_mode: bool
+
+    def manage(
+        self, command: str, words: t.Iterable[str] = (), stdin: str = "", writable: t.Container[str] = (), label: str = ""
+    ) -> Outcome:
+        """Runs one command. What Django refuses is an answer; what Docker refuses is an error."""
+        argv = _django.manage(command, words, self.python, self.chdir, self.settings)
+        label = label or command
+        if self.service:
+            name = f"{self.service.project}-{self.service.name}-{label}-{os.getpid()}"
+            outcome = run(_docker_argv.one_off(self.service, argv, writable=writable, name=name), stdin=stdin, timeout=self.timeout)
+            if outcome.rc == 124:
+                run(["docker", "rm", "--force", name])
+        else:
+            argv = [*self.entrypoint, *argv]
+            outcome = run(_docker_argv.exec_in(self.container, argv, interactive=True), stdin=stdin, timeout=self.timeout)
+        self._refuse_docker_errors(outcome, label)
+        return outcome
+
+    def ask(self, request: dict[str, t.Any], label: str) -> dict[str, t.Any]:
+        """Runs a program of _django_inside.py, and returns its answer."""
+        outcome = self.manage("shell", _django.shell(source_of(_django_inside.__name__)), stdin=json.dumps(request), label=label)
+        answer = _django.read_answer(outcome.out)
+        if answer is None:
+            raise failed(f"manage.py {label}", outcome)
+        return answer
+
+    def _refuse_docker_errors(self, outcome: Outcome, label: str) -> None:
+        if (outcome.rc == DOCKER_FAILED and "docker:" in outcome.err) or outcome.err.startswith(DOCKER_REFUSED):
+            if self.check_mode:
+                raise Unknown(f"no container can be started for it yet: {outcome.text}")
+            raise EngineError(f"manage.py {label} was not started: {outcome.text}")
+        if outcome.rc in NOT_STARTED and not outcome.out:
+            raise EngineError(
+                f"manage.py {label} was not started: {_django.explain(outcome.text)}. Is {self.python} in the image, and its entry point?"
+            )
+
+
+def source_of(name: str) -> str:
+    """The text of one of our own modules, also when Ansible shipped it inside a zip."""
+    spec = importlib.util.find_spec(name)
+    source = spec.loader.get_source(name) if spec and spec.loader and hasattr(spec.loader, "get_source") else None
+    if not source:
+        raise EngineError(f"the source of {name} is not there")
+    return source
+
+
+def failed(what: str, outcome: Outcome) -> CommandFailed:
+    reason = f"no answer within its timeout\n{_django.explain(outcome.out)}" if outcome.rc == 124 else _django.explain(outcome.text)
+    return CommandFailed(
+        f"{what} failed: {reason or f'it ended with {outcome.rc} and wrote nothing'}",
+        exit_code=outcome.rc,
+        stdout=outcome.out,
+        stderr=outcome.err,
+    )
+
+
+def project_of(module: AnsibleModule) -> Project:
+    """Uses of `module`: its parameters and check_mode."""
+    values = module.params
+    return Project(
+        service=parse(values["service"]) if values["service"] else None,
+        container=values["container"] or "",
+        entrypoint=tuple(values["entrypoint"]),
+        chdir=values["chdir"] or "",
+        python=values["python"],
+        settings=values["settings"] or "",
+        timeout=values["timeout"],
+        check_mode=module.check_mode,
+    )
+
+
+def why_unknown(project: Project) -> str:
+    """Why nothing can be asked on this host yet; an empty string when it can."""
+    if not docker_present():
+        return "there is no Docker Engine on this host yet"
+    try:
+        wait_for_engine(0)
+    except EngineError as error:
+        return str(error)
+    if not project.service:
+        found = _engine.inspect_one(project.container)
+        return "" if found and found["State"].get("Running") else f"the container {project.container} does not run"
+    service = project.service
+    if not _engine.image_present(service.image):
+        return f"the image {service.image} is not on this host yet"
+    sources = [item.source for item in service.mounts] + ([service.secrets_directory] if service.secrets else [])
+    missing = [path for path in sources if not os.path.isdir(path)]
+    return f"{missing[0]} is not on this host yet" if missing else ""
+
+
+def execute(module: AnsibleModule, work: t.Callable[[Project], dict[str, t.Any]]) -> t.NoReturn:
+    """The frame of every django_* module: lock, staging, and one clear error. `work` returns the result of the task.
+
+    Uses of `module`: its parameters, check_mode, warn(), exit_json() and fail_json().
+    """
+    try:
+        project = project_of(module)
+        if module.check_mode:
+            module.exit_json(**_predict(project, work))
+        if not project.service:
+            module.exit_json(**work(project))
+        with project_lock(project.service.project, module.params["holder"]) as waited:
+            if waited:
+                module.warn(waited)
+            _engine.stage(project.service)
+            module.exit_json(**work(project))
+    except CommandFailed as error:
+        module.fail_json(msg=str(error), **error.result)
+    except (ValueError, EngineError) as error:
+        module.fail_json(msg=str(error))
+
+
+def _predict(project: Project, work: t.Callable[[Project], dict[str, t.Any]]) -> dict[str, t.Any]:
+    """Never fails for what is not there yet. The config files of the service are no matter of manage.py, and may not be there."""
+    reason = why_unknown(project)
+    if project.service:
+        project = dataclasses.replace(project, service=dataclasses.replace(project.service, config=None))
+    try:
+        if reason:
+            raise Unknown(reason)
+        return work(project)
+    except Unknown as error:
+        return dict(changed=False, unknown=[str(error)], msg=f"Check mode cannot know: {error}.")

@@ -1,0 +1,172 @@
+#!/usr/bin/python
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: django_migrate
+short_description: Apply the migrations of a Django project
+description:
+  - Brings the schema of one database to what the project in the image says, or to one migration of one app.
+  - Two runs at once are safe with PostgreSQL, which Django alone does not care for. An advisory lock, held by the very session that
+    migrates, lets one of them work; the other waits, says for whom, and then finds nothing left to do.
+  - The database is asked on every run. Nothing is remembered elsewhere, so that a rebuilt database does not stay empty.
+version_added: 0.1.0
+author: berth.django contributors
+extends_documentation_fragment:
+  - berth.django._django
+attributes:
+  check_mode:
+    support: full
+    details: >-
+      Returns exactly the migrations that would run. Where that cannot be asked (no Docker Engine, no image, no database yet) nothing fails:
+      RV(unknown) says why.
+  diff_mode:
+    support: full
+    details: Shows the SQL of each migration. In check mode before it runs.
+options:
+  database:
+    description: Alias of the database in the project's C(DATABASES).
+    type: str
+    default: default
+  app:
+    description: Migrate this app only.
+    type: str
+  migration:
+    description: Migrate O(app) to this migration, forwards or backwards. The beginning of its name is enough; V(zero) unapplies all.
+    type: str
+  fake:
+    description: Record migrations as applied, or as unapplied, without touching the schema.
+    type: bool
+    default: false
+  wait:
+    description: Seconds to wait for a migration that another run has started.
+    type: int
+    default: 600
+  lock_timeout:
+    description: >-
+      Seconds that one statement may wait for a lock on a table. A migration that waits longer makes the whole site wait behind it, so it
+      fails, and can be run again. V(0) waits forever. PostgreSQL only.
+    type: int
+    default: 10
+  check_deploy:
+    description: >-
+      Run C(manage.py check --deploy) first, and migrate nothing when it finds something of this level or above. Silence a check that does
+      not apply in the project's C(SILENCED_SYSTEM_CHECKS).
+    type: str
+    choices: [CRITICAL, ERROR, WARNING, INFO, DEBUG]
+"""
+
+EXAMPLES = r"""
+- name: Migrate with the image that is about to go live
+  berth.django.django_migrate:
+    service: "{{ __django_uwsgi_service }}"
+    check_deploy: WARNING
+  run_once: true
+
+- name: Unapply the last migration of songs in a running container
+  berth.django.django_migrate:
+    container: music-django_uwsgi-5b1d0c2f7a90
+    app: songs
+    migration: "0001"
+"""
+
+RETURN = r"""
+applied:
+  description: Migrations that were applied, or would be in check mode. On failure, those that were applied before it.
+  type: list
+  elements: str
+  returned: when the database was asked
+  sample: [songs.0001_initial]
+unapplied:
+  description: The same for migrations that were, or would be, unapplied.
+  type: list
+  elements: str
+  returned: when the database was asked
+waited_for:
+  description: Who held the lock, when somebody did.
+  type: str
+  returned: success
+unknown:
+  description: What check mode cannot know, one sentence each.
+  type: list
+  elements: str
+  returned: in check mode
+stdout:
+  description: What Django printed.
+  type: str
+  returned: outside of check mode
+"""
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.berth.django.plugins.module_utils import _django, _manage
+
+
+def migrate(module: AnsibleModule, project: _manage.Project) -> dict[str, object]:
+    """Uses of `module`: its parameters, check_mode, _diff and warn()."""
+    options = {key: module.params[key] for key in ("database", "fake", "wait", "lock_timeout", "holder")}
+    options.update({key: module.params[key] or "" for key in ("app", "migration", "check_deploy")})
+    plan = []
+    if module.check_mode or module._diff:
+        plan = ask(project, {**options, "apply": False, "sql": module._diff})["plan"]
+    if module.check_mode:
+        applied = [_django.migration_name(entry) for entry in plan if not entry["backwards"]]
+        unapplied = [_django.migration_name(entry) for entry in plan if entry["backwards"]]
+        answer = {}
+    else:
+        # What was looked at for the diff has passed the checks already.
+        answer = ask(project, {**options, "apply": True, "check_deploy": "" if module._diff else options["check_deploy"]})
+        applied, unapplied = answer["applied"], answer["unapplied"]
+        if "not yet reflected in a migration" in answer["output"]:
+            module.warn("the models have changes that are not in a migration: run manage.py makemigrations, and build the image again")
+    done = {*applied, *unapplied}
+    return dict(
+        changed=bool(done),
+        applied=applied,
+        unapplied=unapplied,
+        waited_for=answer.get("waited_for", ""),
+        unknown=[],
+        stdout=answer.get("output", ""),
+        diff=_django.migration_diff([entry for entry in plan if _django.migration_name(entry) in done], options["database"]),
+    )
+
+
+def ask(project: _manage.Project, request: dict[str, object]) -> dict:
+    answer = project.ask({"do": "migrate", **request}, label="migrate")
+    if "error" not in answer:
+        return answer
+    if project.check_mode:
+        raise _manage.Unknown(answer["error"])
+    raise _manage.CommandFailed(
+        answer["error"],
+        applied=answer.get("applied", []),
+        unapplied=answer.get("unapplied", []),
+        stdout=answer.get("output", answer["printed"]),
+        exit_code=1,
+    )
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=dict(
+            **_django.ARGUMENT_SPEC,
+            database=dict(type="str", default="default"),
+            app=dict(type="str"),
+            migration=dict(type="str"),
+            fake=dict(type="bool", default=False),
+            wait=dict(type="int", default=600),
+            lock_timeout=dict(type="int", default=10),
+            check_deploy=dict(type="str", choices=["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"]),
+        ),
+        required_one_of=_django.ONE_OF,
+        mutually_exclusive=_django.ONE_OF,
+        required_by=dict(migration=["app"]),
+        supports_check_mode=True,
+    )
+    _manage.execute(module, lambda project: migrate(module, project))
+
+
+if __name__ == "__main__":
+    main()
