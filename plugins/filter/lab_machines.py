@@ -1,7 +1,7 @@
 # Copyright: berth.django contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Numbers of lab hosts, from their names (documented in lab_*.yml beside)."""
+"""Numbers of lab hosts, from their names (each is documented in its own .yml beside)."""
 
 from __future__ import annotations
 
