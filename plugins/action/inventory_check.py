@@ -17,7 +17,7 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.action import ActionBase
-from ansible_collections.berth.django.plugins.module_utils._inventory import Role, problems
+from ansible_collections.berth.django.plugins.module_utils._inventory import Role, merged, problems
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 # group -> role whose inputs its hosts give
@@ -38,7 +38,7 @@ class ActionModule(ActionBase):
         hosts = list(dict.fromkeys(host for group in wanted for host in groups.get(group, [])))
 
         roles: list[Role] = []
-        misfits: list[str] = []
+        misfits: list[tuple[str, str]] = []
         addresses: dict[str, t.Any] = {}
         for host in hosts:
             variables = {**task_vars["hostvars"].raw_get(host), "hostvars": task_vars["hostvars"], "groups": task_vars["groups"]}
@@ -49,8 +49,8 @@ class ActionModule(ActionBase):
                     roles.append(role)
                     misfits += type_problems(role)
         found = problems(groups, wanted, SINGLE, addresses, roles)
-        found += [misfit for misfit in dict.fromkeys(misfits) if misfit not in found]
-        result.update(changed=False, problems=found)
+        found += merged(misfits)
+        result["changed"] = False
         if found:
             count = "1 problem" if len(found) == 1 else f"{len(found)} problems"
             listed = "\n".join(f"- {line}" for line in found)
@@ -90,12 +90,13 @@ def needed(name: str, option: dict[str, t.Any], default: t.Any) -> bool:
     return bool(option.get("no_log")) or name.endswith(looked_at)
 
 
-def type_problems(role: Role) -> list[str]:
+def type_problems(role: Role) -> list[tuple[str, str]]:
     """What the role's own argument validation would say later, when other roles had already changed hosts."""
     spec = {name: {**option, "required": False} for name, option in role.options.items() if name in role.values}
     values = {name: copy.deepcopy(value) for name, value in role.values.items() if name in spec and value is not None}
     messages = ArgumentSpecValidator(spec).validate(values).error_messages
-    return [f"{role.host}: {message}" for message in messages if "Unsupported parameters" not in message]
+    told = [message for message in messages if "Unsupported parameters" not in message]
+    return [(role.host, f"On host {role.host}, {message.rstrip('.')}.") for message in told]
 
 
 def load(path: Path) -> dict[str, t.Any]:

@@ -21,8 +21,7 @@ from urllib.parse import urlsplit
 PROJECT = re.compile(r"[a-z][a-z0-9-]{1,29}")
 SHORTEST_SECRET = 12
 SHORTEST_SECRET_KEY = 50
-GENERATE = "python3 -c 'import secrets; print(secrets.token_urlsafe(48))'"
-NEW_SECRET = f"make a value with {GENERATE} and keep it in a vault file"
+NEW_SECRET = "make a value with `openssl rand -hex 32` and keep it in a vault file"  # noqa: S105
 
 # Compared with the secret in lower case, without anything but letters and with digits at its end removed ("Password-123!" is "password").
 GUESSED_FIRST = frozenset(
@@ -63,10 +62,25 @@ def problems(
     """All of them at once, each once, in the order in which an operator would mend them."""
     roles = list(roles)
     found = group_problems(groups, wanted, single) + address_problems(addresses)
+    of_roles = []
     for role in roles:
-        found += value_problems(role) + missing_problems(role) + unknown_problems(role) + secret_problems(role)
-    found += project_problems(roles) + socket_problems(roles, groups) + media_problems(roles)
+        told = value_problems(role) + missing_problems(role) + unknown_problems(role) + secret_problems(role)
+        of_roles += [(role.host, sentence) for sentence in told]
+    found += merged(of_roles) + project_problems(roles) + socket_problems(roles, groups) + media_problems(roles)
     return list(dict.fromkeys(found))
+
+
+def merged(told: t.Iterable[tuple[str, str]]) -> list[str]:
+    """What several hosts share, most often by one group variable, is told once and names them all."""
+    hosts: dict[str, list[str]] = {}
+    for host, sentence in told:
+        known = hosts.setdefault(sentence.replace(f"host {host}", "host \0", 1), [])
+        if host not in known:
+            known.append(host)
+    return [
+        sentence.replace("host \0", f"host {names[0]}" if len(names) == 1 else f"hosts {', '.join(names)}")
+        for sentence, names in hosts.items()
+    ]
 
 
 def group_problems(groups: dict[str, list[str]], wanted: t.Iterable[str], single: t.Iterable[str]) -> list[str]:
@@ -212,14 +226,17 @@ def weakness(where: str, secret: str) -> str | None:
 
 def project_problems(roles: t.Sequence[Role]) -> list[str]:
     """A project's name is a slug, and stands for one project: the hosts of a group agree about what it is made of."""
-    found = []
+    named: list[tuple[str, str]] = []
+    found: list[str] = []
     made_of: dict[tuple[str, str], dict[str, list[str]]] = {}
     for role in roles:
         project = role.values.get(f"{role.name}_project")
         if project is None:
             continue
         if not PROJECT.fullmatch(str(project)):
-            found.append(f"berth_project of host {role.host} is {project!r}: use 2 to 30 of a-z, 0-9 and '-', with a letter first.")
+            named.append(
+                (role.host, f"berth_project of host {role.host} is {project!r}: use 2 to 30 of a-z, 0-9 and '-', with a letter first.")
+            )
         source = role.values.get(f"{role.name}_source")
         if source:
             made_of.setdefault((role.name, str(project)), {}).setdefault(str(source), []).append(role.host)
@@ -227,7 +244,7 @@ def project_problems(roles: t.Sequence[Role]) -> list[str]:
         if len(sources) > 1:
             told = " and ".join(f"{source} ({', '.join(hosts)})" for source, hosts in sources.items())
             found.append(f"Two projects have the name {project!r}: {name}_source is {told}. Give each project a berth_project of its own.")
-    return found
+    return merged(named) + found
 
 
 def socket_problems(roles: t.Sequence[Role], groups: dict[str, list[str]]) -> list[str]:

@@ -47,11 +47,11 @@ EXAMPLES = r"""
 """
 
 RETURN = r"""
-problems:
-  description: One sentence for each problem; the task fails when there is any.
-  returned: always
-  type: list
-  elements: str
-  sample:
-    - "The group 'nginx' is empty: put at least one host into it."
+msg:
+  description: One sentence for each problem.
+  returned: when the inventory has a problem, and the task failed
+  type: str
+  sample: |-
+    The inventory has 1 problem, and nothing was touched:
+    - The group 'nginx' is empty: put at least one host into it.
 """

@@ -102,7 +102,7 @@ def test_secrets_are_found_by_no_log(option: dict[str, Any], value: Any, where: 
     found = inventory.secret_problems(role("db1", "x", {"x_y": option}, x_y=value))
     assert [sentence.split(" ")[0] for sentence in found] == where
     for sentence in found:
-        assert "host db1" in sentence and "token_urlsafe" in sentence and "admin" not in sentence
+        assert "host db1" in sentence and "openssl rand" in sentence and "admin" not in sentence
 
 
 OPTIONS = {
@@ -179,6 +179,14 @@ def test_socket_upstream_needs_the_app_on_the_same_host() -> None:
     assert inventory.socket_problems([nginx], {"django_uwsgi": ["web9"]}) == []
     (sentence,) = inventory.socket_problems([nginx], {"django_uwsgi": ["web1"]})
     assert "web9" in sentence and "nginx_upstream" in sentence
+
+
+def test_what_hosts_share_is_told_once() -> None:
+    options = {"nginx_server_names": {"required": True}}
+    found = inventory.problems(
+        {}, [], [], {}, [role("web1", options=options), role("web2", options=options), role("web11", options=options)]
+    )
+    assert found == ["nginx_server_names is missing for hosts web1, web2, web11: set it in group_vars/nginx."]
 
 
 def test_all_problems_at_once_each_once() -> None:
