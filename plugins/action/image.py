@@ -15,7 +15,6 @@ from pathlib import Path
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
-
 from ansible_collections.berth.django.plugins.plugin_utils import _build_secrets, _builds
 from ansible_collections.berth.django.plugins.plugin_utils._on_host import run_module
 
@@ -52,7 +51,7 @@ class ActionModule(ActionBase):
         images: dict[str, _builds.Image] = {}
         for role in roles:
             for variables in self._hosts_of(role, task_vars):
-                if f"{role}_image" in variables:
+                if not _builds.is_own(role, variables):
                     continue
                 image = _builds.image_of(role, variables, self._loader, self._templar)
                 images[image.reference] = image

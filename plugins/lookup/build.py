@@ -10,8 +10,8 @@ author: berth.django contributors (@berth)
 short_description: The image that a role of this collection builds, with its reference
 version_added: 0.1.0
 description:
-  - Computes the reference of the image that a role declares in C(__<role>_build), from everything that goes into it - the Dockerfile and its
-    scripts, the project's source without what its C(.dockerignore) names, the arguments, the base and C(image_refresh).
+  - Computes the reference of the image that a role declares in C(__<role>_build), from everything that goes into it - the Dockerfile and
+    its scripts, the project's source without what its C(.dockerignore) names, the arguments, the base and C(image_refresh).
   - The same input has the same tag on every host and on every run, so that nothing has to be remembered to know what is up to date.
   - Works for a role that is not running, since its defaults are read from disk under the variables of the host.
 options:

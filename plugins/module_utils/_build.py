@@ -33,8 +33,8 @@ class Build:
     """One image as a role declares it in ``__<role>_build``.
 
     `context` is the directory that holds the Dockerfile and its scripts, `source` a project that goes in as ``source/`` without what its
-    ``.dockerignore`` names, `requirements` files of it that go in as ``requirements/``, too. `variables` names the inventory variables that an
-    operator would correct when pip or apt refuse something.
+    ``.dockerignore`` names, `requirements` files of it that go in as ``requirements/``, too. `variables` names the inventory variables that
+    an operator would correct when pip or apt refuse something.
     """
 
     name: str
@@ -187,7 +187,10 @@ def docker(config: str, *words: str) -> list[str]:
 
 # Which lines of a failed build tell an operator what to correct, and which entry of Build.variables they are about.
 _TELLING = (
-    ("pip", re.compile(r"^(?:ERROR|error|WARNING: Retrying|Could not|No matching|\s+(?:The user requested|The conflict is)|hint:)", re.IGNORECASE)),
+    (
+        "pip",
+        re.compile(r"^(?:ERROR|WARNING: Retrying|Could not|No matching|\s+(?:The user requested|The conflict is)|hint:)", re.IGNORECASE),
+    ),
     ("apt", re.compile(r"^E: ")),
 )
 _STEP_PREFIX = re.compile(r"^#\d+ (?:\d+\.\d+ )?")
@@ -197,7 +200,9 @@ def explain(output: str, variables: t.Mapping[str, str]) -> str:
     """The lines that matter of a failed build, and the variable to look at; the end of the output where nothing is known to matter."""
     lines = [_STEP_PREFIX.sub("", line).rstrip() for line in output.splitlines()]
     for kind, pattern in _TELLING:
-        telling = list(dict.fromkeys(line for line in lines if pattern.match(line) and "failed to solve" not in line and "process \"" not in line))
+        # The last two are BuildKit's own, about the step as a whole.
+        telling = [line for line in lines if pattern.match(line) and "failed to solve" not in line and 'process "' not in line]
+        telling = list(dict.fromkeys(telling))
         if telling:
             advice = f"\nLook at {variables[kind]}." if kind in variables else ""
             return "\n".join(telling[-12:]) + advice

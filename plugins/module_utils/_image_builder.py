@@ -85,7 +85,9 @@ def _build_image(wanted: t.Mapping[str, t.Any]) -> None:
     output = done.stdout.decode(errors="replace")
     if done.returncode != 0:
         if "buildx component is missing" in output:
-            raise EngineError("this builder's docker command has no BuildKit: install docker-buildx, or run the host role with host_builder.")
+            raise EngineError(
+                "this builder's docker command has no BuildKit: install docker-buildx, or let the host role do it (host_builder)."
+            )
         raise EngineError(f"building {image} failed:\n{_build.explain(output, wanted['variables'])}")
 
 
@@ -132,12 +134,17 @@ def _pull(base: str) -> str:
 
 
 def _debootstrap(base: str, suite: str, script: str, mirror: str, why_not: str) -> None:
-    target = tempfile.mkdtemp(prefix="berth-base-", dir="/var/tmp")  # noqa: S108 (mkdtemp; /tmp may be small and without devices)
+    target = tempfile.mkdtemp(prefix="berth-base-", dir="/var/tmp")
     tree = f"{target}/tree"
     environment = {**os.environ, **({"DEBIAN_MIRROR": mirror} if mirror else {})}
     try:
         made = subprocess.run(
-            ["sh", script, suite, tree], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, env=environment, check=False
+            ["sh", script, suite, tree],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            check=False,
         )
         if made.returncode != 0:
             end = "\n".join(made.stdout.decode(errors="replace").splitlines()[-15:])

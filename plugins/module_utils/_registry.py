@@ -61,14 +61,15 @@ def has(image: str) -> bool:
         raise RegistryError(f"the registry {registry} cannot be asked for {repository}: {reason}", unreachable=True) from None
     if status in (401, 403):
         raise RegistryError(
-            f"the registry {registry} refuses the login that this host has for it: check host_registry_user and host_registry_password, and run the host role."
+            f"the registry {registry} refuses the login that this host has for it: "
+            "check host_registry_user and host_registry_password, and run the host role."
         )
     if status not in (200, 404):
         raise RegistryError(f"the registry {registry} answered {status} when it was asked for {repository}:{tag}.")
     return status == 200
 
 
-def _head(url: str, registry: str, authorization: str) -> tuple[int, t.Mapping[str, str]]:
+def _head(url: str, registry: str, authorization: str) -> tuple[int, t.Any]:
     headers = {"Accept": _MANIFESTS, **({"Authorization": authorization} if authorization else {})}
     request = urllib.request.Request(url, method="HEAD", headers=headers)  # noqa: S310 (always https)
     try:
@@ -105,8 +106,10 @@ def _login(registry: str) -> str:
         auths = json.loads(Path(DOCKER_CONFIG, "config.json").read_text(encoding="utf-8")).get("auths", {})
     except (FileNotFoundError, ValueError):
         return ""
-    keys = (registry, f"https://{registry}", "https://index.docker.io/v1/") if registry == "docker.io" else (registry, f"https://{registry}")
-    found = next((auths[key] for key in keys if key in auths), {})
+    keys = (
+        (registry, f"https://{registry}", "https://index.docker.io/v1/") if registry == "docker.io" else (registry, f"https://{registry}")
+    )
+    found: dict[str, str] = next((auths[key] for key in keys if key in auths), {})
     if found.get("auth"):
         return found["auth"]
     if found.get("username"):

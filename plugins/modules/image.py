@@ -42,7 +42,8 @@ options:
   ca_bundle:
     description:
       - File on the controller with the certificates that builds trust.
-      - By default what the controller's environment names (E(PIP_CERT), C(cert) of pip's configuration, E(REQUESTS_CA_BUNDLE), E(SSL_CERT_FILE)).
+      - By default what the controller's environment names (E(PIP_CERT), C(cert) of pip's configuration, E(REQUESTS_CA_BUNDLE),
+        E(SSL_CERT_FILE)).
     type: path
   pip_index_url:
     description: Package index for builds. By default that of the controller's pip, when it is an http(s) address.

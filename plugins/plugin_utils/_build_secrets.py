@@ -14,7 +14,6 @@ Addresses of the controller's own disk (``file:``) mean nothing on the builder a
 from __future__ import annotations
 
 import configparser
-import os
 import sys
 import typing as t
 from pathlib import Path
@@ -28,7 +27,8 @@ def pip_settings(environment: t.Mapping[str, str]) -> dict[str, str]:
     """The ``[global]`` section of pip's configuration files, later ones over earlier ones, under pip's environment variables."""
     home = Path(environment.get("HOME", "/root"))
     own = environment.get("PIP_CONFIG_FILE")
-    files = [Path("/etc/pip.conf"), home / ".pip/pip.conf", home / ".config/pip/pip.conf", Path(sys.prefix) / "pip.conf", *([Path(own)] if own else [])]
+    files = [Path("/etc/pip.conf"), home / ".pip/pip.conf", home / ".config/pip/pip.conf", Path(sys.prefix) / "pip.conf"]
+    files += [Path(own)] if own else []
     settings: dict[str, str] = {}
     for file in files:
         parser = configparser.ConfigParser(interpolation=None, strict=False)

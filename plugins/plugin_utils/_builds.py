@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import io
 import os
 import tarfile
 import typing as t
@@ -70,7 +71,8 @@ def image_of(role: str, variables: t.Mapping[str, t.Any], loader: t.Any, templar
     if declaration not in known:
         raise ValueError(f"the role {role} declares no image ({declaration} in its vars/main.yml).")
     scope = templar.copy_with_new_env(available_variables=known)
-    declared, registry, base, refresh = (scope.template(known[name]) for name in (declaration, "image_registry", "image_base", "image_refresh"))
+    names = (declaration, "image_registry", "image_base", "image_refresh")
+    declared, registry, base, refresh = (scope.template(known[name]) for name in names)
     # `<role>_image_base` is for a project that needs another base than the fleet.
     base = scope.template(known.get(f"{role}_image_base")) or base
     build = _build.parse({"context": "files/image", **declared}, declaration)
@@ -83,6 +85,12 @@ def image_of(role: str, variables: t.Mapping[str, t.Any], loader: t.Any, templar
 
 def tag_of(build: Build) -> str:
     return _build.digest({entry.name: _hash(entry) for entry in find(build)}, {"args": build.args})
+
+
+def is_own(role: str, variables: t.Mapping[str, t.Any]) -> bool:
+    """Whether a host uses the image that this collection builds: an image variable that was set to anything else is used as it is."""
+    value = variables.get("image_registry_image" if role == "image" else f"{role}_image")
+    return value is None or "berth.django.build" in str(value)
 
 
 def _located(role: str, build: Build) -> Build:
@@ -100,8 +108,7 @@ def _located(role: str, build: Build) -> Build:
 
 def find(build: Build) -> t.Iterator[Entry]:
     """Every file of the context, by name: the Dockerfile and its scripts, then ``requirements/``, then ``source/``."""
-    for entry in _walk(build.context, "", []):
-        yield entry
+    yield from _walk(build.context, "", [])
     if not build.source:
         return
     for name in _requirements(build):
@@ -159,21 +166,25 @@ def _hash(entry: Entry) -> str:
 
 def write_tar(image: Image, path: str) -> None:
     """The context of `image` as a gzipped tar whose metadata never differ. ``source/`` and ``requirements/`` are there even when empty."""
-    with open(path, "wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, compresslevel=3, filename="") as packed:
-        with tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for folder in ("requirements", "source") if image.build.source else ():
-                tar.addfile(_member(folder, tarfile.DIRTYPE, 0o755))
-            for entry in image.entries:
-                if entry.link:
-                    member = _member(entry.name, tarfile.SYMTYPE, 0o777)
-                    member.linkname = entry.link
-                    tar.addfile(member)
-                    continue
-                data = Path(entry.path).read_bytes()
-                member = _member(entry.name, tarfile.REGTYPE, 0o755 if entry.executable else 0o644)
-                member.size = len(data)
-                with open(entry.path, "rb") as file:
-                    tar.addfile(member, file)
+    with Path(path).open("wb") as raw, gzip.GzipFile(fileobj=raw, mode="wb", mtime=0, compresslevel=3, filename="") as packed:
+        tar = tarfile.open(fileobj=packed, mode="w", format=tarfile.PAX_FORMAT)  # noqa: SIM115 (closed below, before what it writes to)
+        for folder in ("requirements", "source") if image.build.source else ():
+            tar.addfile(_member(folder, tarfile.DIRTYPE, 0o755))
+        for entry in image.entries:
+            _add(tar, entry)
+        tar.close()
+
+
+def _add(tar: tarfile.TarFile, entry: Entry) -> None:
+    if entry.link:
+        member = _member(entry.name, tarfile.SYMTYPE, 0o777)
+        member.linkname = entry.link
+        tar.addfile(member)
+        return
+    data = Path(entry.path).read_bytes()
+    member = _member(entry.name, tarfile.REGTYPE, 0o755 if entry.executable else 0o644)
+    member.size = len(data)
+    tar.addfile(member, io.BytesIO(data))
 
 
 def _member(name: str, kind: bytes, mode: int) -> tarfile.TarInfo:
