@@ -34,12 +34,9 @@ attributes:
 """
 
 EXAMPLES = r"""
-- name: Refuse an inventory that cannot work
-  hosts: localhost
-  gather_facts: false
-  tasks:
-    - name: Check the inventory
-      berth.django.inventory_check:
+# In the first play of a playbook, on localhost
+- name: Check the inventory
+  berth.django.inventory_check:
 
 - name: Look at the database's hosts only
   berth.django.inventory_check:

@@ -17,7 +17,7 @@ import pytest
 import yaml
 from _paths import ROLES, ROOT
 
-FILES = ["README.md", "defaults/main.yml", "meta/argument_specs.yml", "tasks/main.yml", "vars/main.yml"]
+FILES = ["README.md", "defaults/main.yml", "meta/argument_specs.yml", "meta/main.yml", "tasks/main.yml", "vars/main.yml"]
 TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "path": (str,),
