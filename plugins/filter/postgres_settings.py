@@ -16,8 +16,8 @@ description:
   - C(shared_buffers) is a quarter of the memory, "a reasonable starting value" in
     U(https://www.postgresql.org/docs/17/runtime-config-resource.html).
   - C(effective_cache_size) is three quarters of it, C(maintenance_work_mem) a sixteenth, at most 2 GB, and C(work_mem) a third of
-    what remains beside C(shared_buffers) for each of C(max_connections) connections, at least 4 MB (PostgreSQL's own default). These are the formulas of
-    PGTune for a web application (U(https://github.com/le0pard/pgtune)); see also
+    what remains beside C(shared_buffers) for each of C(max_connections) connections, at least 4 MB (PostgreSQL's own default). These are
+    the formulas of PGTune for a web application (U(https://github.com/le0pard/pgtune)); see also
     U(https://wiki.postgresql.org/wiki/Tuning_Your_PostgreSQL_Server).
 positional: _input, settings
 options:

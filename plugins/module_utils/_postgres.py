@@ -79,6 +79,10 @@ class Plan:
     before: dict[str, t.Any]
     after: dict[str, t.Any]
 
+    @property
+    def diff(self) -> dict[str, t.Any]:
+        return dict(before=self.before or "", after=self.after) if self.statements else dict(before="", after="")
+
 
 # --- quoting ----------------------------------------------------------------------------------------------------------------------
 
@@ -155,27 +159,23 @@ _PREAMBLE = (
 
 def question(wanted: Wanted) -> str:
     """A script for psql whose output :func:`answer` reads: one line of JSON, and one more when the database exists."""
+    role, superuser, database = map(literal, (wanted.role, wanted.superuser, wanted.database))
     extensions = ", ".join(map(literal, wanted.extensions))
-    return "\n".join(
-        (
-            *_PREAMBLE,
-            "SELECT jsonb_build_object(",
-            f"  'role', (SELECT to_jsonb(r) FROM pg_authid r WHERE rolname = {literal(wanted.role)}),",
-            f"  'superuser_verifier', (SELECT coalesce(rolpassword, '') FROM pg_authid WHERE rolname = {literal(wanted.superuser)}),",
-            "  'database', (SELECT to_jsonb(d) || jsonb_build_object(",
-            "      'owner', pg_get_userbyid(datdba), 'encoding_name', pg_encoding_to_char(encoding),",
-            "      'public', has_database_privilege('public', oid, 'CONNECT') OR has_database_privilege('public', oid, 'TEMPORARY'))",
-            f"    FROM pg_database d WHERE datname = {literal(wanted.database)}),",
-            "  'available', (SELECT coalesce(jsonb_agg(name), '[]') FROM pg_available_extensions",
-            f"    WHERE name = ANY (ARRAY[{extensions}]::text[])));",
-            f"SELECT EXISTS (SELECT FROM pg_database WHERE datname = {literal(wanted.database)}) AS berth_found \\gset",
-            r"\if :berth_found",
-            rf"\connect {identifier(wanted.database)}",
-            "SELECT coalesce(jsonb_agg(extname ORDER BY extname), '[]') FROM pg_catalog.pg_extension;",
-            r"\endif",
-            "",
-        )
-    )
+    query = f"""
+        SELECT jsonb_build_object(
+            'role', (SELECT to_jsonb(r) FROM pg_authid r WHERE rolname = {role}),
+            'superuser_verifier', (SELECT rolpassword FROM pg_authid WHERE rolname = {superuser}),
+            'database', (
+                SELECT to_jsonb(d) || jsonb_build_object(
+                    'owner', pg_get_userbyid(datdba), 'encoding_name', pg_encoding_to_char(encoding),
+                    'public', has_database_privilege('public', oid, 'CONNECT') OR has_database_privilege('public', oid, 'TEMPORARY'))
+                FROM pg_database d WHERE datname = {database}),
+            'available', (
+                SELECT coalesce(jsonb_agg(name), '[]') FROM pg_available_extensions WHERE name = ANY (ARRAY[{extensions}]::text[])));
+        SELECT EXISTS (SELECT FROM pg_database WHERE datname = {database}) AS berth_found \\gset
+    """  # noqa: S608 (quoted above)
+    in_database = "SELECT coalesce(jsonb_agg(extname ORDER BY extname), '[]') FROM pg_extension;"
+    return script((query, r"\if :berth_found", rf"\connect {identifier(wanted.database)}", in_database, r"\endif"))
 
 
 def answer(text: str) -> Actual:
@@ -231,7 +231,8 @@ def _check_available(wanted: Wanted, actual: Actual) -> None:
     missing = [name for name in wanted.extensions if actual.known and name not in actual.available]
     if missing:
         raise ValueError(
-            f"the server's image does not hold the extension {missing[0]}: add its Debian package to postgres_packages, or use an image that has it."
+            f"the server's image does not hold the extension {missing[0]}: "
+            "add its Debian package to postgres_packages, or use an image that has it."
         )
 
 

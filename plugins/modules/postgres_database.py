@@ -19,7 +19,9 @@ author: berth.django contributors
 attributes:
   check_mode:
     support: full
-    description: Predicts exactly. Where the container does not exist yet, everything is predicted to be created, and RV(unknown) says what that leaves open.
+    description: >-
+      Predicts exactly. Where the container does not exist yet, everything is predicted to be created, and RV(unknown) says what that
+      leaves open.
   diff_mode:
     support: full
     description: Role, database and extensions before and after. Of a password, only whether it is the wanted one.
@@ -131,7 +133,8 @@ def ask(module: AnsibleModule, wanted: _postgres.Wanted) -> _postgres.Actual:
         return _postgres.answer(psql(module, _postgres.question(wanted)))
     if module.check_mode:
         return _postgres.Actual(known=False)
-    raise _engine.EngineError(f"the container {container} {'is not running' if found else 'does not exist'}: converge the role postgres first.")
+    state = "is not running" if found else "does not exist"
+    raise _engine.EngineError(f"the container {container} {state}: converge the role postgres first.")
 
 
 def converge(module: AnsibleModule) -> dict[str, object]:
@@ -155,7 +158,7 @@ def converge(module: AnsibleModule) -> dict[str, object]:
         psql(module, _postgres.script(plan.statements))
     return dict(
         changed=bool(plan.statements),
-        diff=dict(before=plan.before, after=plan.after) if plan.statements else dict(before="", after=""),
+        diff=plan.diff,
         actions=list(plan.actions),
         unknown=[] if actual.known else list(_postgres.UNKNOWN_WITHOUT_SERVER),
     )
