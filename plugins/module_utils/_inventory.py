@@ -259,16 +259,18 @@ def socket_problems(roles: t.Sequence[Role], groups: dict[str, list[str]]) -> li
 
 def media_problems(roles: t.Sequence[Role]) -> list[str]:
     """What one web host was given as an upload must be there on the others."""
-    found = []
     by_project: dict[str, list[Role]] = {}
     for role in roles:
         if role.name == "django_uwsgi":
             by_project.setdefault(str(role.values.get("django_uwsgi_project")), []).append(role)
+    found = []
     for project, members in by_project.items():
-        local = [role.host for role in members if not role.values.get("django_uwsgi_media_shared", True)]
+        local = [
+            role.host for role in members if role.values.get("django_uwsgi_media_url") and not role.values.get("django_uwsgi_media_shared")
+        ]
         if len(members) > 1 and local:
             found.append(
-                f"Project {project!r} runs on {len(members)} hosts, but its media directory is local to each ({', '.join(local)}): "
-                "mount one file system there on all of them and set django_uwsgi_media_shared to true."
+                f"Uploads of project {project!r} would lie on each of its {len(members)} hosts alone ({', '.join(local)}): mount one file system "
+                "on all of them and set django_uwsgi_media_shared to its path, or django_uwsgi_media_url to '' when there are no uploads."
             )
     return found

@@ -165,12 +165,14 @@ def test_two_projects_with_one_name() -> None:
 
 
 def test_media_of_several_web_hosts_is_shared() -> None:
-    def app(host: str, shared: bool) -> inventory.Role:
-        return role(host, "django_uwsgi", django_uwsgi_project="music", django_uwsgi_media_shared=shared)
+    def app(host: str, shared: str, url: str = "/media/") -> inventory.Role:
+        values = {"django_uwsgi_project": "music", "django_uwsgi_media_shared": shared, "django_uwsgi_media_url": url}
+        return role(host, "django_uwsgi", **values)
 
-    assert inventory.media_problems([app("web1", False)]) == []
-    assert inventory.media_problems([app("web1", True), app("web2", True)]) == []
-    (sentence,) = inventory.media_problems([app("web1", False), app("web2", False)])
+    assert inventory.media_problems([app("web1", "")]) == []
+    assert inventory.media_problems([app("web1", "/srv/shared"), app("web2", "/srv/shared")]) == []
+    assert inventory.media_problems([app("web1", "", ""), app("web2", "", "")]) == []
+    (sentence,) = inventory.media_problems([app("web1", ""), app("web2", "")])
     assert "web1, web2" in sentence and "django_uwsgi_media_shared" in sentence
 
 
