@@ -65,17 +65,18 @@ def _load(loader: t.Any, path: str) -> dict[str, t.Any]:
 
 
 def image_of(role: str, variables: t.Mapping[str, t.Any], loader: t.Any, templar: t.Any) -> Image:
-    """The image that `role` declares for a host with `variables`. ``ValueError`` says what is wrong with the declaration."""
+    """The image that `role` declares for a host with `variables`. ``ValueError`` says what is wrong with the declaration.
+
+    Without a declaration, it is what the Dockerfile in the role's ``files/image`` says by itself.
+    """
     known = variables_of(role, variables, loader)
     declaration = f"__{role}_build"
-    if declaration not in known:
-        raise ValueError(f"the role {role} declares no image ({declaration} in its vars/main.yml).")
     scope = templar.copy_with_new_env(available_variables=known)
     names = (declaration, "image_registry", "image_base", "image_refresh")
-    declared, registry, base, refresh = (scope.template(known[name]) for name in names)
+    declared, registry, base, refresh = (scope.template(known.get(name)) for name in names)
     # `<role>_image_base` is for a project that needs another base than the fleet.
     base = scope.template(known.get(f"{role}_image_base")) or base
-    build = _build.parse({"context": "files/image", **declared}, declaration)
+    build = _build.parse({"name": f"berth-{role}", "context": "files/image", **(declared or {})}, declaration)
     build = _build.with_common_args(_located(role, build), str(base), str(refresh or ""))
     entries = tuple(find(build))
     # The image of the registry itself cannot come from the registry.
