@@ -1,0 +1,67 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+# What is installed for us comes first; nothing on this machine has to be activated.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
+
+INVENTORY ?= inventories/lab
+# More arguments for ansible-playbook, such as ARGS='--check --diff'.
+ARGS ?=
+SCENARIOS ?= postgres django_uwsgi nginx haproxy default
+
+.PHONY: help
+help: ## Say what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: lab
+lab: venv machine ## Make five hosts on this machine, with the example site on them, and print its addresses
+	ansible-playbook site.yml -i $(INVENTORY) $(ARGS)
+	@scripts/addresses $(INVENTORY)
+
+.PHONY: lab-down
+lab-down: venv machine ## Remove every trace of the lab
+	ansible-playbook playbooks/lab_down.yml -i $(INVENTORY) $(ARGS)
+
+.PHONY: test
+test: lint unit scenarios ## Run lint, unit tests and the Molecule scenarios
+
+.PHONY: test-faults
+test-faults: ## Run the scenarios with the long tables of faults
+	$(MAKE) scenarios FAULTS=long
+
+.PHONY: lint
+lint: venv-dev ## Check style, types and Ansible's own rules
+	ruff check .
+	ruff format --check .
+	mypy
+	yamllint .
+	ansible-lint
+
+.PHONY: unit
+unit: venv-dev ## Run the unit tests, which need no Docker
+	pytest
+
+# Long faults are left out unless they are asked for.
+.PHONY: scenarios
+scenarios: venv-dev machine ## Run the Molecule scenarios: SCENARIOS='nginx haproxy' runs some of them
+	set -e; for scenario in $(SCENARIOS); do \
+	    PYTEST_ADDOPTS="$(if $(FAULTS),,-m 'not long')" molecule test -s $$scenario; \
+	done
+
+.PHONY: venv
+venv:
+	@scripts/venv requirements.txt
+
+.PHONY: venv-dev
+venv-dev:
+	@scripts/venv requirements-dev.txt
+
+# What the lab needs of this machine: an engine, and what Ansible calls to reach the hosts.
+.PHONY: machine
+machine:
+	@scripts/need 'command -v ssh && command -v ssh-keygen' openssh-client
+	@scripts/engine
