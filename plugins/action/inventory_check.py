@@ -71,7 +71,7 @@ class ActionModule(ActionBase):
         values: dict[str, t.Any] = {}
         failed: dict[str, str] = {}
         for option in options:
-            if option in variables or (option in defaults and needed(option, options[option], defaults[option])):
+            if option in variables or (option in defaults and needed(option, options[option])):
                 try:
                     values[option] = self._evaluate(space, option)
                 except AnsibleError as error:
@@ -84,7 +84,7 @@ class ActionModule(ActionBase):
         return self._templar.copy_with_new_env(available_variables=variables).template(variables[name])
 
 
-def needed(name: str, option: dict[str, t.Any], default: t.Any) -> bool:
+def needed(name: str, option: dict[str, t.Any]) -> bool:
     """Whether a rule looks at this input even where the inventory leaves it to the role."""
     looked_at = ("_project", "_source", "_upstream", "_media_shared", "_media_url")
     return bool(option.get("no_log")) or name.endswith(looked_at)

@@ -265,12 +265,11 @@ def media_problems(roles: t.Sequence[Role]) -> list[str]:
             by_project.setdefault(str(role.values.get("django_uwsgi_project")), []).append(role)
     found = []
     for project, members in by_project.items():
-        local = [
-            role.host for role in members if role.values.get("django_uwsgi_media_url") and not role.values.get("django_uwsgi_media_shared")
-        ]
+        uploading = [role for role in members if role.values.get("django_uwsgi_media_url")]
+        local = [role.host for role in uploading if not role.values.get("django_uwsgi_media_shared")]
         if len(members) > 1 and local:
             found.append(
-                f"Uploads of project {project!r} would lie on each of its {len(members)} hosts alone ({', '.join(local)}): mount one file system "
-                "on all of them and set django_uwsgi_media_shared to its path, or django_uwsgi_media_url to '' when there are no uploads."
+                f"Uploads of project {project!r} would lie on one of its {len(members)} hosts alone ({', '.join(local)}): mount one file "
+                "system on all of them and set django_uwsgi_media_shared to its path, or django_uwsgi_media_url to '' when there are no uploads."
             )
     return found
