@@ -269,7 +269,7 @@ def media_problems(roles: t.Sequence[Role]) -> list[str]:
         local = [role.host for role in uploading if not role.values.get("django_uwsgi_media_shared")]
         if len(members) > 1 and local:
             found.append(
-                f"Uploads of project {project!r} would lie on one of its {len(members)} hosts alone ({', '.join(local)}): mount one file "
+                f"Uploads of project {project!r} would lie on one of {len(members)} hosts alone ({', '.join(local)}): mount one file "
                 "system on all of them and set django_uwsgi_media_shared to its path, or django_uwsgi_media_url to '' when there are no uploads."
             )
     return found
