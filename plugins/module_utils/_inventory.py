@@ -127,15 +127,13 @@ def missing_problems(role: Role) -> list[str]:
     """What the role requires and neither the inventory nor its defaults set, before the first role touches a host."""
     found = []
     for name, option in role.options.items():
-        value = role.values.get(name)
-        secret = is_secret(name, option)
-        if name in role.failed or not (option.get("required") or secret):
+        if not option.get("required") or name in role.failed or name in role.defaulted:
             continue
-        if name in role.values and (value is None or value == "") and secret and option.get("type", "str") == "str":
+        secret = is_secret(name, option)
+        if name not in role.values:
+            found.append(f"{name} is missing for host {role.host}: {NEW_SECRET if secret else f'set it in group_vars/{role.name}'}.")
+        elif secret and role.values[name] in (None, ""):
             found.append(f"{name} of host {role.host} is empty: {NEW_SECRET}.")
-        elif option.get("required") and name not in role.values and name not in role.defaulted:
-            fix = NEW_SECRET if secret else f"set it in group_vars/{role.name}"
-            found.append(f"{name} is missing for host {role.host}: {fix}.")
     return found
 
 
@@ -270,6 +268,6 @@ def media_problems(roles: t.Sequence[Role]) -> list[str]:
         if len(members) > 1 and local:
             found.append(
                 f"Uploads of project {project!r} would lie on one of {len(members)} hosts alone ({', '.join(local)}): mount one file "
-                "system on all of them and set django_uwsgi_media_shared to its path, or django_uwsgi_media_url to '' when there are no uploads."
+                "system on all of them and set django_uwsgi_media_shared to its path (or django_uwsgi_media_url to '': no uploads)."
             )
     return found
