@@ -1,0 +1,49 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The app of this scenario, asked as nginx would ask it, and a run of its role."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import shlex
+import subprocess
+import typing as t
+
+import fleet
+
+SOCKET = f"{fleet.FLEET.get('directory')}/{fleet.PROJECT}/django_uwsgi/run/current.sock"
+CLIENT = (fleet.ROOT / "molecule" / "shared" / "over_uwsgi.py").read_text()
+HOSTS = fleet.GROUPS.get("django_uwsgi", [])
+
+
+def ask(host: str, uri: str, method: str = "GET", name: str = "") -> fleet.Answer:
+    words = [SOCKET, name or fleet.FLEET["server_name"], uri, method]
+    command = [*fleet.ssh(host), "python3 - " + shlex.join(words)]
+    outcome = subprocess.run(command, input=CLIENT, capture_output=True, text=True, check=False)
+    assert outcome.returncode == 0, outcome.stderr
+    status, headers, body = json.loads(outcome.stdout)
+    return fleet.Answer(status, headers, body.encode())
+
+
+@contextlib.contextmanager
+def under_load(host: str, uri: str, seconds: float) -> t.Iterator[dict[str, t.Any]]:
+    """Clients on the host that keep asking; what they saw is in the dict when the block has ended and they are done."""
+    words = ["--load", str(seconds), SOCKET, fleet.FLEET["server_name"], uri]
+    asking = subprocess.Popen(
+        [*fleet.ssh(host), "python3 - " + shlex.join(words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert asking.stdin
+    asking.stdin.write(CLIENT)
+    asking.stdin.close()
+    seen: dict[str, t.Any] = {}
+    yield seen
+    asking.stdin = None
+    seen.update(json.loads(asking.communicate()[0]))
+
+
+def converge(*more: str, variables: dict[str, t.Any] | None = None) -> fleet.Run:
+    return fleet.playbook(
+        *more, name="molecule/shared/converge.yml", variables=variables, environment={"MOLECULE_SCENARIO_NAME": "django_uwsgi"}
+    )

@@ -1,0 +1,77 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Ask uWSGI on a host through its unix socket, as nginx would: the other end of the protocol, in a few lines, run by the host's Python.
+
+With `--load SECONDS` it keeps asking with several clients and prints how many requests were sent and what was lost.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+import sys
+import threading
+import time
+
+
+def ask(path, host, uri, method="GET", timeout=15):
+    """(status, headers, body) of one request, with no retry."""
+    uri, _, query = uri.partition("?")
+    variables = {
+        "REQUEST_METHOD": method,
+        "REQUEST_URI": uri + ("?" + query if query else ""),
+        "PATH_INFO": uri,
+        "QUERY_STRING": query,
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "SERVER_NAME": host,
+        "SERVER_PORT": "80",
+        "HTTP_HOST": host,
+        "REMOTE_ADDR": "127.0.0.1",
+    }
+    body = b"".join(struct.pack("<H", len(part)) + part for item in variables.items() for part in (text.encode() for text in item))
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.settimeout(timeout)
+        connection.connect(path)
+        connection.sendall(struct.pack("<BHB", 0, len(body), 0) + body)
+        answer = b""
+        while chunk := connection.recv(65536):
+            answer += chunk
+    head, _, content = answer.partition(b"\r\n\r\n")
+    lines = head.decode("latin-1").split("\r\n")
+    headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}
+    return int(lines[0].split()[1]), headers, content.decode("utf-8", "replace")
+
+
+def load(path, host, uri, seconds, clients=4):
+    end = time.monotonic() + seconds
+    sent, lost, lock = [], [], threading.Lock()
+
+    def client():
+        while time.monotonic() < end:
+            try:
+                status, headers, _body = ask(path, host, uri)
+                problem = "" if status == 200 else f"status {status}"
+                served = headers.get("x-served-by", "")
+            except (OSError, IndexError, ValueError) as error:
+                problem, served = f"{type(error).__name__} {error}", ""
+            with lock:
+                sent.append(served)
+                if problem:
+                    lost.append(problem)
+            time.sleep(0.02)
+
+    threads = [threading.Thread(target=client) for _ in range(clients)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return {"sent": len(sent), "lost": lost, "served": sorted(set(sent))}
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "--load":
+        print(json.dumps(load(*sys.argv[3:6], float(sys.argv[2]))))
+    else:
+        print(json.dumps(ask(*sys.argv[1:5])))
