@@ -102,6 +102,7 @@ def planned(executor: t.Any, request: dict[str, t.Any]) -> list[tuple[t.Any, boo
     app, name = request["app"], request["migration"]
     if app and app not in loader.migrated_apps:
         raise Refused(f"the project has no app {app!r} with migrations, but {', '.join(sorted(loader.migrated_apps))}")
+    targets: list[tuple[str, t.Any]]
     if app and name == "zero":
         targets = [(app, None)]
     elif app and name:

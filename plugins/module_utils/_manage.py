@@ -147,7 +147,7 @@ def why_unknown(project: Project) -> str:
     return f"{missing[0]} is not on this host yet" if missing else ""
 
 
-def execute(module: AnsibleModule, work: t.Callable[[Project], dict[str, t.Any]]) -> t.NoReturn:
+def execute(module: AnsibleModule, work: t.Callable[[Project], dict[str, t.Any]]) -> None:
     """The frame of every django_* module: lock, staging, and one clear error. `work` returns the result of the task.
 
     Uses of `module`: its parameters, check_mode, warn(), exit_json() and fail_json().
@@ -156,12 +156,14 @@ def execute(module: AnsibleModule, work: t.Callable[[Project], dict[str, t.Any]]
         project = project_of(module)
         if module.check_mode:
             module.exit_json(**_predict(project, work))
-        if not project.service:
+        service = project.service
+        if service is None:
             module.exit_json(**work(project))
-        with project_lock(project.service.project, module.params["holder"]) as waited:
+            return
+        with project_lock(service.project, module.params["holder"]) as waited:
             if waited:
                 module.warn(waited)
-            _engine.stage(project.service)
+            _engine.stage(service)
             module.exit_json(**work(project))
     except CommandFailed as error:
         module.fail_json(msg=str(error), **error.result)

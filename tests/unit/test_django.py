@@ -1,0 +1,202 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Django's command line as values. Every output below was printed by Django 5.2.19 or 4.2.30."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from ansible_collections.berth.django.plugins.module_utils import _django
+from ansible_collections.berth.django.plugins.module_utils._django import Collected
+from ansible_collections.berth.django.plugins.module_utils._django_inside import ANSWER
+
+COLLECTED = [
+    (
+        "first run, manifest storage",
+        "\n154 static files copied to '/srv/static', 154 post-processed.\n",
+        Collected(copied=154, deleted=0, unmodified=0, post_processed=154, destination="/srv/static"),
+        True,
+    ),
+    (
+        "second run: post-processing is repeated and is no change",
+        "\n0 static files copied to '/srv/static', 154 unmodified, 113 post-processed.\n",
+        Collected(copied=0, deleted=0, unmodified=154, post_processed=113, destination="/srv/static"),
+        False,
+    ),
+    (
+        "a count that ends like another: 130 is not 0",
+        "\n130 static files copied to '/srv/static'.\n",
+        Collected(copied=130, deleted=0, unmodified=0, post_processed=0, destination="/srv/static"),
+        True,
+    ),
+    (
+        "one file, singular",
+        "\n1 static file copied to '/srv/static', 154 unmodified, 114 post-processed.\n",
+        Collected(copied=1, deleted=0, unmodified=154, post_processed=114, destination="/srv/static"),
+        True,
+    ),
+    (
+        "dry run",
+        "Pretending to copy '/app/songs/static/one.txt'\n\n1 static file copied to '/srv/static', 154 unmodified.\n",
+        Collected(copied=1, deleted=0, unmodified=154, post_processed=0, destination="/srv/static"),
+        True,
+    ),
+    (
+        "clear",
+        "Deleting 'staticfiles.json'\nDeleting 'one.txt'\n\n155 static files copied to '/srv/static', 155 post-processed.\n",
+        Collected(copied=155, deleted=2, unmodified=0, post_processed=155, destination="/srv/static"),
+        True,
+    ),
+    (
+        "clear, dry run: Django counts nothing to copy, and would delete all the same",
+        "Pretending to delete 'staticfiles.json'\nPretending to delete 'one.txt'\n\n"
+        "0 static files copied to '/srv/static', 155 unmodified.\n",
+        Collected(copied=0, deleted=2, unmodified=155, post_processed=0, destination="/srv/static"),
+        True,
+    ),
+    (
+        "a storage that is not local, Django 4.2",
+        "\n0 static files copied, 126 unmodified.\n",
+        Collected(copied=0, deleted=0, unmodified=126, post_processed=0, destination=""),
+        False,
+    ),
+    (
+        "two files of one name",
+        "Found another file with the destination path 'a.css'. It will be ignored since only the first encountered file is collected. "
+        "If this is not what you want, make sure every static file has a unique path.\n\n2 static files symlinked to '/srv/it's'.\n",
+        Collected(copied=2, deleted=0, unmodified=0, post_processed=0, destination="/srv/it's"),
+        True,
+    ),
+]
+
+
+@pytest.mark.parametrize(("out", "expected", "changed"), [case[1:] for case in COLLECTED], ids=[case[0] for case in COLLECTED])
+def test_parse_collectstatic(out: str, expected: Collected, changed: bool) -> None:
+    found = _django.parse_collectstatic(out)
+    assert found == expected
+    assert expected.changed is changed
+
+
+@pytest.mark.parametrize("out", ["", "done\n", "there are 12 static files copied to 'x'.\n"])
+def test_no_summary_is_not_guessed(out: str) -> None:
+    assert _django.parse_collectstatic(out) is None
+
+
+def test_manage() -> None:
+    assert _django.manage("migrate", ["--plan"]) == ["python3", "manage.py", "migrate", "--no-color", "--plan"]
+    assert _django.manage("check", python="python3.13", chdir="/app/src", settings="shop.settings") == [
+        "env", "--chdir=/app/src", "python3.13", "manage.py", "check", "--settings=shop.settings", "--no-color",
+    ]  # fmt: skip
+
+
+def test_answer_is_found_among_what_the_project_prints() -> None:
+    answer = ANSWER + json.dumps({"plan": []})
+    assert _django.read_answer(f"loading the models\n{answer}\nbye\n") == {"plan": []}
+    assert _django.read_answer("Traceback ...") is None
+
+
+def test_migration_diff_shows_the_sql() -> None:
+    plan = [
+        {"app": "songs", "name": "0002_x", "backwards": False, "sql": "BEGIN;\nALTER TABLE ...;\nCOMMIT;"},
+        {"app": "songs", "name": "0001_initial", "backwards": True, "sql": ""},
+    ]
+    first, second = _django.migration_diff(plan, "default")
+    assert first["after"] == "BEGIN;\nALTER TABLE ...;\nCOMMIT;\n"
+    assert first["after_header"] == "default: songs.0002_x"
+    assert second["after_header"] == "default: unapply songs.0001_initial"
+
+
+ERRORS = [
+    (
+        "a setting is missing: the message, and the project's line",
+        """\
+Traceback (most recent call last):
+  File "/app/manage.py", line 16, in <module>
+    execute_from_command_line(sys.argv)
+  File "/venv/lib/python3.13/site-packages/django/core/management/__init__.py", line 442, in execute_from_command_line
+    utility.execute()
+  File "/usr/lib/python3.13/importlib/__init__.py", line 88, in import_module
+    return _bootstrap._gcd_import(name[level:], package, level)
+  File "<frozen importlib._bootstrap>", line 1387, in _gcd_import
+  File "/app/site_settings/settings.py", line 14, in <module>
+    SECRET_KEY = env.text("SECRET_KEY")
+                 ^^^^^^^^^^^^^^^^^^^^^^
+  File "/app/site_settings/environment.py", line 25, in text
+    raise ImproperlyConfigured(f"The environment has no {name}.")
+django.core.exceptions.ImproperlyConfigured: The environment has no SECRET_KEY.
+""",
+        "django.core.exceptions.ImproperlyConfigured: The environment has no SECRET_KEY.\n"
+        '(raised in /app/site_settings/environment.py, line 25: raise ImproperlyConfigured(f"The environment has no {name}."))',
+    ),
+    (
+        "an exception with a cause: the last one counts, all of its lines",
+        """\
+Traceback (most recent call last):
+  File "/venv/lib/python3.13/site-packages/django/db/backends/base/base.py", line 279, in ensure_connection
+    self.connect()
+psycopg.OperationalError: connection failed: connection to server at "10.0.0.2", port 5432 failed: Connection refused
+	Is the server running on that host and accepting TCP/IP connections?
+
+The above exception was the direct cause of the following exception:
+
+Traceback (most recent call last):
+  File "/app/manage.py", line 16, in <module>
+    execute_from_command_line(sys.argv)
+  File "/venv/lib/python3.13/site-packages/django/db/utils.py", line 91, in __exit__
+    raise dj_exc_value.with_traceback(traceback) from exc_value
+django.db.utils.OperationalError: connection failed: connection to server at "10.0.0.2", port 5432 failed: Connection refused
+	Is the server running on that host and accepting TCP/IP connections?
+""",
+        'django.db.utils.OperationalError: connection failed: connection to server at "10.0.0.2", port 5432 failed: Connection refused\n'
+        "\tIs the server running on that host and accepting TCP/IP connections?",
+    ),
+    (
+        "CommandError, with warnings before it",
+        "/app/songs/apps.py:3: UserWarning: old\n  warnings.warn('old')\nCommandError: No installed app with label 'song'.\n",
+        "CommandError: No installed app with label 'song'.",
+    ),
+    (
+        "system checks: the whole list, in colour",
+        "\x1b[31;1mSystemCheckError: System check identified some issues:\x1b[0m\n\nERRORS:\nsongs.Song.x: (fields.E304) Clashes.\n"
+        "\tHINT: Add related_name.\n\nSystem check identified 1 issue (0 silenced).\n",
+        "SystemCheckError: System check identified some issues:\nERRORS:\nsongs.Song.x: (fields.E304) Clashes.\n"
+        "\tHINT: Add related_name.\nSystem check identified 1 issue (0 silenced).",
+    ),
+    (
+        "a wrong argument: the error, not the usage",
+        "usage: manage.py migrate [-h] [--noinput] [--database DATABASE]\n                         [app_label] [migration_name]\n"
+        "manage.py migrate: error: unrecognized arguments: --wrong\n",
+        "manage.py migrate: error: unrecognized arguments: --wrong",
+    ),
+    (
+        "an unknown command",
+        "Unknown command: 'migrat'. Did you mean migrate?\nType 'manage.py help' for usage.\n",
+        "Unknown command: 'migrat'. Did you mean migrate?\nType 'manage.py help' for usage.",
+    ),
+    (
+        "a syntax error in the project",
+        """\
+Traceback (most recent call last):
+  File "/app/manage.py", line 16, in <module>
+    execute_from_command_line(sys.argv)
+  File "/app/songs/models.py", line 3
+    class Song(
+              ^
+SyntaxError: '(' was never closed
+""",
+        "SyntaxError: '(' was never closed\n(raised in /app/songs/models.py, line 3: class Song()",
+    ),
+    (
+        "nothing known: the end",
+        "\n".join(f"line {number}" for number in range(100)),
+        "\n".join(f"line {number}" for number in range(75, 100)),
+    ),
+    ("nothing at all", "", ""),
+]
+
+
+@pytest.mark.parametrize(("text", "expected"), [case[1:] for case in ERRORS], ids=[case[0] for case in ERRORS])
+def test_explain(text: str, expected: str) -> None:
+    assert _django.explain(text) == expected
