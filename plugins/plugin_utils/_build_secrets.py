@@ -20,6 +20,7 @@ from pathlib import Path
 
 # Where an operator adds certificates to the system's bundle. Empty, the bundle of the image is as good as ours.
 LOCAL_CERTIFICATES = "/usr/local/share/ca-certificates"
+SYSTEM_PIP = "/etc/pip.conf"
 SYSTEM_BUNDLE = "/etc/ssl/certs/ca-certificates.crt"
 
 
@@ -27,7 +28,7 @@ def pip_settings(environment: t.Mapping[str, str]) -> dict[str, str]:
     """The ``[global]`` section of pip's configuration files, later ones over earlier ones, under pip's environment variables."""
     home = Path(environment.get("HOME", "/root"))
     own = environment.get("PIP_CONFIG_FILE")
-    files = [Path("/etc/pip.conf"), home / ".pip/pip.conf", home / ".config/pip/pip.conf", Path(sys.prefix) / "pip.conf"]
+    files = [Path(SYSTEM_PIP), home / ".pip/pip.conf", home / ".config/pip/pip.conf", Path(sys.prefix) / "pip.conf"]
     files += [Path(own)] if own else []
     settings: dict[str, str] = {}
     for file in files:
