@@ -115,7 +115,12 @@ class Presence:
         }
         before = {name: known.state for name, known in actual.machines.items()}
         after = {one.name: "running" for one in self.lab.machines}
-        return {"changed": bool(sentences), "actions": sentences, "machines": machines, "diff": {"before": listed(before), "after": listed(after)}}
+        return {
+            "changed": bool(sentences),
+            "actions": sentences,
+            "machines": machines,
+            "diff": {"before": listed(before), "after": listed(after)},
+        }
 
     def _execute(self, steps: list[_lab.Step]) -> None:
         machines = {one.name: one for one in self.lab.machines}
@@ -185,7 +190,9 @@ class Presence:
         for volume in _lab.disks(self.lab, one):
             users = call(["docker", "ps", "--filter", f"volume={volume}", "--format", "{{.Names}}"]).split()
             if users:
-                raise Failed(f"{one.name}: the cache {one.cache} is in use by {users[0]}; two engines cannot share one disk. Remove that lab first.")
+                raise Failed(
+                    f"{one.name}: the cache {one.cache} is in use by {users[0]}; two engines cannot share one disk. Remove that lab first."
+                )
 
     def _create(self, one: _lab.Machine) -> None:
         container = self.lab.container(one.name)
@@ -218,7 +225,10 @@ class Presence:
             time.sleep(0.1)
         if not (touched and one.engine):
             return
-        script = f"for i in $(seq {READY_SECONDS * 5}); do docker version >/dev/null 2>&1 && exit 0; sleep 0.2; done; tail -20 /var/log/docker.log; exit 1"
+        script = (
+            f"for i in $(seq {READY_SECONDS * 5}); do docker version >/dev/null 2>&1 && exit 0; sleep 0.2; done; "
+            "tail -20 /var/log/docker.log; exit 1"
+        )
         ready = execute(["docker", "exec", container, "sh", "-c", script])
         if ready.returncode != 0:
             raise Failed(f"{name}: Docker does not answer after {READY_SECONDS} s.\n{ready.stdout}{ready.stderr}")
@@ -377,7 +387,10 @@ def answers() -> bool:
 
 
 def no_engine() -> str:
-    return "No Docker Engine answers on this machine: `make lab` installs and starts one on Debian and Ubuntu, and DOCKER_HOST may name another."
+    return (
+        "No Docker Engine answers on this machine: `make lab` installs and starts one on Debian and Ubuntu, "
+        "and DOCKER_HOST may name another."
+    )
 
 
 def execute(

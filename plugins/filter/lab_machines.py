@@ -12,7 +12,9 @@ from ansible_collections.berth.django.plugins.plugin_utils import _lab
 PER_HOST = ("publish", "volumes", "memory", "cpus", "engine", "images", "cache")
 
 
-def machines(hosts: list[str], hostvars: t.Mapping[str, t.Mapping[str, t.Any]], lab: str, defaults: dict[str, t.Any]) -> list[dict[str, t.Any]]:
+def machines(
+    hosts: list[str], hostvars: t.Mapping[str, t.Mapping[str, t.Any]], lab: str, defaults: dict[str, t.Any]
+) -> list[dict[str, t.Any]]:
     """What each host's own variables say about its machine."""
     result = []
     for host in hosts:

@@ -164,7 +164,9 @@ def machine(values: t.Mapping[str, t.Any]) -> Machine:
         raise ValueError(f"{name}: a lab host's name holds letters, digits, dots, dashes and underscores only.")
     for entry in result.publish:
         if not PUBLISH.fullmatch(entry):
-            raise ValueError(f"{name}: lab_publish says {entry!r}; it is a list of 'port on 127.0.0.1:port of the host', such as '8080:80'.")
+            raise ValueError(
+                f"{name}: lab_publish says {entry!r}; it is a list of 'port on 127.0.0.1:port of the host', such as '8080:80'."
+            )
     for entry in result.volumes:
         if not VOLUME.fullmatch(entry):
             raise ValueError(f"{name}: lab_volumes says {entry!r}; it is a list of 'volume:/path', such as 'media:/srv/shared'.")
@@ -186,7 +188,9 @@ def check(lab: Lab) -> None:
         claims += [(int(entry.split(":")[0]), "published port", "lab_publish") for entry in one.publish]
         for value, what, variable in claims:
             if value in owners:
-                raise ValueError(f"{one.name} and {owners[value]} have the same {what} {value}: set {variable} of {one.name} in the inventory.")
+                raise ValueError(
+                    f"{one.name} and {owners[value]} have the same {what} {value}: set {variable} of {one.name} in the inventory."
+                )
             owners[value] = one.name
         if one.cache and any(other.cache == one.cache and other is not one for other in lab.machines):
             raise ValueError(f"{one.name}: lab_cache {one.cache} is used by another host too; two engines cannot share one disk.")
