@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import socket
 import socketserver
 import struct
 import sys
@@ -35,7 +36,8 @@ class Handler(socketserver.StreamRequestHandler):
         sick = variables.get("PATH_INFO") == "/health/" and Path(ADDRESS + ".sick").exists()
         body = json.dumps(variables, sort_keys=True).encode()
         status = "503 Service Unavailable" if sick else "200 OK"
-        self.wfile.write(f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n".encode() + body)
+        head = f"HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        self.wfile.write(f"{head}X-Served-By: {socket.gethostname()} {ADDRESS}\r\n\r\n".encode() + body)
 
 
 def _variables(data: bytes) -> dict[str, str]:

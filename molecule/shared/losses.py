@@ -1,0 +1,35 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Load while something happens: tests/load/load.py as a process of its own, so that a busy test does not slow its clients down."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import subprocess
+import sys
+import tempfile
+import time
+import typing as t
+from pathlib import Path
+
+from fleet import ROOT
+
+
+@contextlib.contextmanager
+def losses(url: str, *options: str, host: str = "localhost") -> t.Iterator[dict[str, t.Any]]:
+    """Asks `url` until the block ends; what load.py counted is in the dict afterwards."""
+    counted: dict[str, t.Any] = {}
+    with tempfile.TemporaryDirectory() as directory:
+        stop = Path(directory) / "stop"
+        command = [sys.executable, str(ROOT / "tests" / "load" / "load.py"), url, "--host", host, "--until", str(stop), "--seconds", "300"]
+        clients = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
+        try:
+            time.sleep(1)
+            yield counted
+            time.sleep(1)
+        finally:
+            stop.touch()
+            counted.update(json.loads(clients.communicate(timeout=60)[0]))
+            print(counted)
