@@ -21,7 +21,7 @@ from pathlib import Path
 
 from ansible_collections.berth.django.plugins.module_utils import _host
 from ansible_collections.berth.django.plugins.module_utils._docker_argv import DOCKER_CONFIG
-from ansible_collections.berth.django.plugins.module_utils._shell import EngineError, Outcome, docker_present, run, wait_for_engine
+from ansible_collections.berth.django.plugins.module_utils._shell import EngineError, Outcome, docker_present, run
 
 DAEMON = Path("/etc/docker/daemon.json")
 # There while daemon.json holds something that the engine has not taken over yet: what a killed run left is completed by the next one.
@@ -30,6 +30,10 @@ SYSCTL = Path("/etc/sysctl.d/60-berth.conf")
 PID_FILE = Path("/run/docker.pid")
 APT_TIMEOUT = 1200
 START_TIMEOUT = 90
+# How long there may be no process at all while the engine starts.
+START_PATIENCE = 5
+# Where the init script, and we without one, let the engine write.
+LOG = Path("/var/log/docker.log")
 
 
 @dataclass
@@ -61,7 +65,7 @@ class Work:
 
 def _read(path: Path) -> str | None:
     try:
-        return path.read_text(encoding="utf-8")
+        return path.read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, NotADirectoryError):
         return None
 
@@ -268,7 +272,7 @@ def _apply(how: str) -> None:
     if how == "restart" or not pid:
         _stop()
         _start()
-    wait_for_engine(START_TIMEOUT)
+    _wait()
     PENDING.unlink()
 
 
@@ -310,19 +314,37 @@ def _start() -> None:
     if _answers():
         return
     if _has_systemd():
-        outcome = run(["systemctl", "start", "docker.service"], timeout=START_TIMEOUT)
-        if outcome.rc != 0:
-            journal = run(["journalctl", "-u", "docker.service", "-n", "15", "--no-pager"]).out
-            raise EngineError(f"Docker Engine does not start: {outcome.text}\n{journal}")
+        run(["systemctl", "start", "docker.service"], timeout=START_TIMEOUT)
     elif Path("/etc/init.d/docker").exists() and run(["service", "docker", "start"], timeout=START_TIMEOUT).rc == 0:
         pass
     elif not _pid():
         _start_directly()
-    wait_for_engine(START_TIMEOUT)
+    _wait()
+
+
+def _wait() -> None:
+    """Until the engine answers. One that ended is not waited for, and its own last words are the message."""
+    started, last_seen = time.monotonic(), time.monotonic()
+    while not _answers():
+        now = time.monotonic()
+        last_seen = now if _pid() else last_seen
+        if now - last_seen > START_PATIENCE or now - started > START_TIMEOUT:
+            raise EngineError(f"Docker Engine does not start. It said:\n{_last_words()}")
+        time.sleep(0.3)
+
+
+def _last_words() -> str:
+    if _has_systemd():
+        return run(["journalctl", "-u", "docker.service", "-n", "15", "--no-pager", "--output", "cat"]).out
+    lines = (_read(LOG) or "").splitlines()[-15:]
+    telling = [
+        line for line in lines if line.startswith("failed to start daemon") or "unable to configure" in line or "level=fatal" in line
+    ]
+    return "\n".join(telling[-1:] or lines)
 
 
 def _start_directly() -> None:
     """No init system at hand: the engine becomes a daemon of its own, with its log where the init script would have put it."""
-    with open("/var/log/docker.log", "ab") as log:
+    with LOG.open("ab") as log:
         program = shutil.which("dockerd", path=_paths()) or "dockerd"
         subprocess.Popen([program], stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, cwd="/")

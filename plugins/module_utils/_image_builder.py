@@ -15,6 +15,7 @@ import shutil
 import subprocess
 import tempfile
 import threading
+import time
 import typing as t
 from pathlib import Path
 
@@ -27,6 +28,8 @@ from ansible_collections.berth.django.plugins.module_utils._shell import EngineE
 BUILD_TIMEOUT = 3600
 # A registry that has not even answered which image it is about to send is taken for unreachable.
 PULL_PATIENCE = 20
+# How often a registry that does not answer is asked.
+ASKED = 5
 LABEL_DIGEST = "berth.image"
 _DEBIAN = re.compile(r"^(?:docker\.io/)?(?:library/)?debian:(?P<suite>[a-z]+)(?:-slim)?$")
 
@@ -35,7 +38,7 @@ def missing(images: t.Sequence[str], push: bool, tolerant: bool) -> tuple[list[s
     """Which images are not where they are wanted, and what could not be found out (only if `tolerant`: in check mode)."""
     if push:
         try:
-            return [image for image in images if not _registry.has(image)], []
+            return [image for image in images if not _has(image, 1 if tolerant else ASKED)], []
         except _registry.RegistryError as error:
             if not (tolerant and error.unreachable):
                 raise
@@ -46,6 +49,17 @@ def missing(images: t.Sequence[str], push: bool, tolerant: bool) -> tuple[list[s
         return list(images), []
     wait_for_engine()
     return [image for image in images if not image_present(image)], []
+
+
+def _has(image: str, tries: int) -> bool:
+    """A registry that was just started, or is being restarted, gets some seconds."""
+    try:
+        return _registry.has(image)
+    except _registry.RegistryError as error:
+        if not error.unreachable or tries <= 1:
+            raise
+    time.sleep(1)
+    return _has(image, tries - 1)
 
 
 def make(wanted: t.Mapping[str, t.Any]) -> list[str]:
