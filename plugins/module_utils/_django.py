@@ -113,7 +113,7 @@ def migration_diff(plan: t.Sequence[dict[str, t.Any]], database: str) -> list[di
     return [
         dict(
             before="",
-            after=entry["sql"].strip() + "\n",
+            after=(entry["sql"].strip() or "-- nothing is executed") + "\n",
             before_header=f"{database}: before {migration_name(entry)}",
             after_header=f"{database}: {'unapply ' if entry['backwards'] else ''}{migration_name(entry)}",
         )

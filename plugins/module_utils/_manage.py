@@ -147,6 +147,13 @@ def why_unknown(project: Project) -> str:
     return f"{missing[0]} is not on this host yet" if missing else ""
 
 
+def as_far_as_there(service: Service) -> Service:
+    """Without what a run would make first, and a command that only asks can do without: config files and empty directories."""
+    made = {item.path for item in service.directories}
+    mounts = tuple(item for item in service.mounts if item.source not in made or os.path.isdir(item.source))
+    return dataclasses.replace(service, config=None, mounts=mounts)
+
+
 def execute(module: AnsibleModule, work: t.Callable[[Project], dict[str, t.Any]]) -> None:
     """The frame of every django_* module: lock, staging, and one clear error. `work` returns the result of the task.
 
@@ -172,10 +179,10 @@ def execute(module: AnsibleModule, work: t.Callable[[Project], dict[str, t.Any]]
 
 
 def _predict(project: Project, work: t.Callable[[Project], dict[str, t.Any]]) -> dict[str, t.Any]:
-    """Never fails for what is not there yet. The config files of the service are no matter of manage.py, and may not be there."""
-    reason = why_unknown(project)
+    """Never fails for what is not there yet."""
     if project.service:
-        project = dataclasses.replace(project, service=dataclasses.replace(project.service, config=None))
+        project = dataclasses.replace(project, service=as_far_as_there(project.service))
+    reason = why_unknown(project)
     try:
         if reason:
             raise Unknown(reason)

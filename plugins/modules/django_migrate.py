@@ -119,6 +119,8 @@ def migrate(module: AnsibleModule, project: _manage.Project) -> dict[str, object
         # What was looked at for the diff has passed the checks already.
         answer = ask(project, {**options, "apply": True, "check_deploy": "" if module._diff else options["check_deploy"]})
         applied, unapplied = answer["applied"], answer["unapplied"]
+        if answer["waited_for"]:
+            module.warn(f"waited for another migration: {answer['waited_for']}")
         if "not yet reflected in a migration" in answer["output"]:
             module.warn("the models have changes that are not in a migration: run manage.py makemigrations, and build the image again")
     done = {*applied, *unapplied}
@@ -139,10 +141,13 @@ def ask(project: _manage.Project, request: dict[str, object]) -> dict:
         return answer
     if project.check_mode:
         raise _manage.Unknown(answer["error"])
+    applied, unapplied = answer.get("applied", []), answer.get("unapplied", [])
+    kept = f"\nDone before it, and kept: {', '.join([*applied, *unapplied])}" if applied or unapplied else ""
     raise _manage.CommandFailed(
-        answer["error"],
-        applied=answer.get("applied", []),
-        unapplied=answer.get("unapplied", []),
+        answer["error"] + kept,
+        changed=bool(kept),
+        applied=applied,
+        unapplied=unapplied,
         stdout=answer.get("output", answer["printed"]),
         exit_code=1,
     )

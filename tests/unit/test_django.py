@@ -106,6 +106,7 @@ def test_migration_diff_shows_the_sql() -> None:
     assert first["after"] == "BEGIN;\nALTER TABLE ...;\nCOMMIT;\n"
     assert first["after_header"] == "default: songs.0002_x"
     assert second["after_header"] == "default: unapply songs.0001_initial"
+    assert second["after"] == "-- nothing is executed\n"
 
 
 ERRORS = [
