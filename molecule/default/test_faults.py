@@ -71,7 +71,7 @@ def test_refused_and_nothing_stopped(variables: dict[str, Any], words: list[str]
     before = processes()
     with under_load(SITE, clients=2, pause=0.05) as load:
         run = playbook(variables=variables)
-    assert run.rc != 0, run.out
+    assert run.rc != 0, run.told
     assert all(word in run.errors for word in words), run.errors
     assert processes() == before, "something that ran was restarted"
     assert load.sent > 10 and not load.lost, load.lost[:5]
@@ -80,7 +80,7 @@ def test_refused_and_nothing_stopped(variables: dict[str, Any], words: list[str]
 @pytest.mark.parametrize(("variables", "words"), [case[1:] for case in BAD_INVENTORIES], ids=[case[0] for case in BAD_INVENTORIES])
 def test_inventory_refused_before_anything_is_touched(variables: dict[str, Any], words: list[str]) -> None:
     run = playbook(variables=variables)
-    assert run.rc != 0 and not any(run.changed.values()), run.out
+    assert run.rc != 0 and not any(run.changed.values()), run.told
     assert all(word in run.errors for word in words), run.errors
     assert not set(run.changed) - {"localhost"}, f"hosts were touched: {run.changed}"
 
@@ -91,7 +91,7 @@ def test_port_already_taken() -> None:
     before = processes()
     try:
         run = playbook(variables={"nginx_port": 8765, "haproxy_server_port": 8765})
-        assert run.rc != 0 and "8765" in run.errors, run.out
+        assert run.rc != 0 and "8765" in run.errors, run.told
         assert {name: line for name, line in processes().items() if name.startswith(f"{WEB}/")} == {
             name: line for name, line in before.items() if name.startswith(f"{WEB}/")
         }
@@ -116,7 +116,7 @@ def test_killed_container_comes_back_without_a_run(service: str) -> None:
 def test_stopped_and_removed_containers_are_healed_by_a_run() -> None:
     on(WEB, f"docker rm --force {container(WEB, 'nginx')}")
     run = playbook()
-    assert run.rc == 0 and run.changed[WEB] and not any(count for host, count in run.changed.items() if host != WEB), run.out
+    assert run.rc == 0 and run.changed[WEB] and not any(count for host, count in run.changed.items() if host != WEB), run.told
     assert request(SITE, WEB, 8000).status == 200
 
 
@@ -154,7 +154,7 @@ def test_killed_run_is_completed_by_the_next(after: float) -> None:
         os.killpg(running.pid, signal.SIGKILL)
         running.wait()
         run = playbook(variables=variables)
-        assert run.rc == 0, run.out
+        assert run.rc == 0, run.told
         assert not any(playbook(variables=variables).changed.values())
     assert not load.lost, load.lost[:5]
     for host in GROUPS["nginx"]:
@@ -169,7 +169,7 @@ def test_lost_host_is_made_again() -> None:
     with under_load(SITE, clients=2) as load:
         time.sleep(1)
         run = playbook()
-    assert run.rc == 0, run.out
+    assert run.rc == 0, run.told
     assert not any(playbook().changed.values())
     assert request(SITE, WEB, 8000).status == 200
     # HAProxy needs its checks to see a host that vanished; after that nothing may be lost.

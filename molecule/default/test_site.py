@@ -149,12 +149,12 @@ def test_second_run_changes_nothing_and_costs_little(tmp_path: Path) -> None:
         "BERTH_EXECUTIONS_FILE": str(counts),
     }
     run = playbook(environment=counting)
-    assert run.rc == 0, run.out
-    assert not any(run.changed.values()), run.out
+    assert run.rc == 0, run.told
+    assert not any(run.changed.values()), run.told
     per_host = json.loads(counts.read_text())["per_host"]
     limit = 12 if len(HOSTS) == 1 else 6
     print(per_host)
-    assert all(per_host.get(host, 0) <= limit for host in HOSTS), f"more than {limit} module executions: {per_host}\n{run.out}"
+    assert all(per_host.get(host, 0) <= limit for host in HOSTS), f"more than {limit} module executions: {per_host}\n{run.told}"
 
 
 def test_check_mode_predicts_exactly() -> None:
@@ -162,8 +162,8 @@ def test_check_mode_predicts_exactly() -> None:
     assert not any(playbook("--check", "--diff").changed.values())
     wanted = {"nginx_client_max_body_size": "21m"}
     predicted = playbook("--check", "--diff", variables=wanted)
-    assert predicted.rc == 0, predicted.out
-    assert "+    client_max_body_size 21m;" in predicted.out, predicted.out
+    assert predicted.rc == 0, predicted.told
+    assert "+    client_max_body_size 21m;" in predicted.out, predicted.told
     again = playbook("--check", "--diff", variables=wanted)
     assert again.changed == predicted.changed, "check mode changed something"
     real = playbook(variables=wanted)

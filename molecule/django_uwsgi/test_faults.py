@@ -29,7 +29,7 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
 def test_refused_and_the_old_one_serves(variables: dict[str, Any], words: list[str]) -> None:
     before = processes()
     run = converge(variables=variables)
-    assert run.rc != 0, run.out
+    assert run.rc != 0, run.told
     assert all(word in run.errors for word in words), run.errors
     after = processes()
     assert {name: line for name, line in after.items() if name in before} == before, "something that ran was restarted"
@@ -43,12 +43,12 @@ def test_change_of_settings_loses_no_request() -> None:
     old = container(WEB, "django_uwsgi")
     with under_load(WEB, "/api/slow/?seconds=0.5", 60) as seen:
         run = converge(variables={"django_uwsgi_processes": 3})
-        assert run.rc == 0 and run.changed[WEB], run.out
+        assert run.rc == 0 and run.changed[WEB], run.told
     assert container(WEB, "django_uwsgi") != old
     assert seen["sent"] > 100 and not seen["lost"], seen["lost"][:5]
     assert len(seen["served"]) == 2, f"the switch was not under load: {seen['served']}"
     again = converge(variables={"django_uwsgi_processes": 3})
-    assert not any(again.changed.values()), again.out
+    assert not any(again.changed.values()), again.told
     assert converge().rc == 0
 
 
@@ -63,7 +63,7 @@ def test_killed_worker_and_master_come_back() -> None:
 def test_removed_container_is_healed() -> None:
     on(WEB, f"docker rm --force {container(WEB, 'django_uwsgi')}")
     run = converge()
-    assert run.rc == 0, run.out
+    assert run.rc == 0, run.told
     assert ask(WEB, "/api/music/").status == 200
     assert not any(converge().changed.values())
     assert len(containers(WEB, everything=True)) == 1

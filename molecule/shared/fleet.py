@@ -48,7 +48,13 @@ class Answer:
 @dataclass(frozen=True)
 class Run:
     rc: int
-    out: str
+    out: str = field(repr=False)
+
+    @property
+    def told(self) -> str:
+        """What a failed test should show of it: the errors, or else the changes, and the recap."""
+        changes = "\n".join(re.findall(r"^(?:TASK .*\n(?:(?!ok:|skipping:).*\n)*?changed: .*)", self.out, re.MULTILINE))
+        return (self.errors or changes) + self.out[self.out.find("PLAY RECAP") :]
 
     @property
     def changed(self) -> dict[str, int]:
