@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import shlex
 import subprocess
 from dataclasses import dataclass
@@ -30,6 +31,14 @@ def image() -> str:
     return str(inspect(HOST, CONTAINER)["Config"]["Image"])
 
 
+@functools.cache
+def client(host: str) -> str:
+    """The image that holds psql, brought to a host with the login that the role `host` left there."""
+    name = image()
+    on(host, f"docker --config /etc/berth/docker pull --quiet {name}")
+    return name
+
+
 def connect(statement: str, host: str = CLIENT, password: str = PASSWORD, role: str = PROJECT, database: str = PROJECT) -> Said:
     """One statement over the fleet's network, from a container on `host`."""
     words = [
@@ -45,7 +54,7 @@ def connect(statement: str, host: str = CLIENT, password: str = PASSWORD, role: 
         "--tuples-only",
     ]
     inside = f"IFS= read -r PGPASSWORD; export PGPASSWORD; exec {shlex.join([*words, '--command', statement])}"
-    command = ["docker", "run", "--rm", "--interactive", "--entrypoint", "sh", image(), "-c", inside]
+    command = ["docker", "run", "--rm", "--interactive", "--entrypoint", "sh", client(host), "-c", inside]
     outcome = subprocess.run([*ssh(host), shlex.join(command)], input=password + "\n", capture_output=True, text=True, check=False)
     return Said(outcome.returncode, (outcome.stdout + outcome.stderr).strip())
 

@@ -28,13 +28,15 @@ def two_songs() -> t.Iterator[None]:
     assert connect(ROWS).text == "one,two"
 
 
-@pytest.fixture(autouse=True)
-def as_in_the_inventory() -> None:
+@pytest.fixture
+def taken_back() -> t.Iterator[None]:
+    """After a test that leaves the server otherwise than the inventory says."""
+    yield
     run = converge()
     assert run.rc == 0, run.out
 
 
-def test_reload_where_that_suffices() -> None:
+def test_reload_where_that_suffices(taken_back: None) -> None:
     before = server()
     run = converge(postgres_settings={"work_mem": "9MB"}, postgres_hba=["host all all 192.0.2.0/24 reject"])
     assert run.rc == 0 and run.changed[HOST] == 1, run.out
@@ -43,7 +45,7 @@ def test_reload_where_that_suffices() -> None:
     assert server() == before, "a reload would have been enough"
 
 
-def test_new_client_is_admitted_by_a_reload() -> None:
+def test_new_client_is_admitted_by_a_reload(taken_back: None) -> None:
     assert connect("SELECT 1", host="builder1").rc != 0
     before = server()
     assert converge(postgres_client_group="all").rc == 0
@@ -51,7 +53,7 @@ def test_new_client_is_admitted_by_a_reload() -> None:
     assert server() == before
 
 
-def test_restart_only_when_the_server_says_so() -> None:
+def test_restart_only_when_the_server_says_so(taken_back: None) -> None:
     identity, process, _started = server()
     wanted = {"max_connections": 60}
     run = converge(postgres_settings=wanted)
@@ -100,7 +102,7 @@ def test_what_only_the_running_server_rejects() -> None:
         on(HOST, f"cp -p /root/auto.conf {automatic}")
 
 
-def test_data_survives_replacing_the_container() -> None:
+def test_data_survives_replacing_the_container(taken_back: None) -> None:
     before = server()
     run = converge(postgres_memory="640m")
     assert run.rc == 0 and server()[0] != before[0], run.out
@@ -166,7 +168,7 @@ def test_killed_initialisation_is_begun_again() -> None:
         on(HOST, f"rm -rf {other}")
 
 
-def test_rotated_passwords() -> None:
+def test_rotated_passwords(taken_back: None) -> None:
     new = "another-Passwört'-" + "x" * 24
     run = converge(postgres_password=new, postgres_superuser_password=f"{new}-2")
     assert run.rc == 0 and new not in run.out, run.out
