@@ -57,7 +57,7 @@ def test_replacement_loses_nothing() -> None:
             run = converge(haproxy_memory=memory)
             assert run.rc == 0 and run.changed[HOST] == 1 and name() != before, run.out
     assert load["lost"] == 0 and load["sent"] > 500, load
-    assert on(HOST, f"docker exec {name()} readlink /run/instances/current") == name().rsplit("-", 1)[1]
+    assert on(HOST, f"docker exec {name()} readlink /run/haproxy/current") == name().rsplit("-", 1)[1]
     assert "Failed to get the sockets" not in on(HOST, f"docker logs {name()} 2>&1"), "it listened anew"
 
 

@@ -247,6 +247,8 @@ def _network(execution: Execution, name: str) -> None:
 
 def _directory(execution: Execution, path: str) -> None:
     _files.make_directory(execution.service, path)
+    if execution.service.instance in path:  # of this instance alone: it goes when the instance fails
+        execution.undo.append(lambda: shutil.rmtree(path, ignore_errors=True))
 
 
 def _secrets(execution: Execution, _target: str) -> None:

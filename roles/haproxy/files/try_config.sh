@@ -2,6 +2,7 @@
 # are dropped, and a configuration that fails there takes the running workers down with it.
 # It must not listen where the live one does (that would take requests from it), so every bind becomes a socket under /tmp.
 set -eu
+mkdir -p "/run/haproxy/$BERTH_INSTANCE"
 perl -pe 's{^(\s*bind\s+)(?!quic)\S+}{$1unix\@/tmp/$..sock}; $_ = "\n" if /^\s*bind\s+quic/' "$1" > /tmp/haproxy.cfg
 haproxy -db -f /tmp/haproxy.cfg -f "$2" > /tmp/log 2>&1 &
 for _ in $(seq 50); do
