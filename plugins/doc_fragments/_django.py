@@ -16,6 +16,7 @@ options:
       - The service that the project runs as, the very dict that M(berth.django.container_service) takes.
       - The command runs in a container of its own that is made from it, with the same image, entry point, environment, secrets, mounts,
         networks and limits, and is removed afterwards. What it needs on the host (image, directories, secrets) is put there first.
+        Where the service's container already is exactly that, and healthy, the command runs in it, which is faster.
       - Either this or O(container) is needed.
     type: dict
   container:
@@ -23,11 +24,10 @@ options:
     type: str
   entrypoint:
     description: >-
-      With O(container), the program that starts commands as the image's own entry point does. In images of this collection it exports
-      secrets, which a bare C(docker exec) does not have. An empty list for images without one.
+      In a running container, the program that starts the command. By default the container's own entry point, which in images of this
+      collection exports secrets that a bare C(docker exec) does not have. An empty list for none.
     type: list
     elements: str
-    default: [berth-entrypoint]
   chdir:
     description: Directory of manage.py in the container. The image's working directory when not given.
     type: str

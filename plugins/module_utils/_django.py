@@ -22,7 +22,7 @@ from ansible_collections.berth.django.plugins.module_utils._service_options impo
 ARGUMENT_SPEC: dict[str, t.Any] = dict(
     service=dict(type="dict", options=SERVICE_ARGUMENT_SPEC),
     container=dict(type="str"),
-    entrypoint=dict(type="list", elements="str", default=["berth-entrypoint"]),
+    entrypoint=dict(type="list", elements="str"),
     chdir=dict(type="str"),
     python=dict(type="str", default="python3"),
     settings=dict(type="str"),

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import importlib.util
 import json
@@ -31,6 +32,7 @@ from ansible_collections.berth.django.plugins.module_utils._spec import Service,
 DOCKER_FAILED = 125
 DOCKER_REFUSED = ("Error response from daemon", "Error: No such")
 NOT_STARTED = (126, 127)
+TIMED_OUT = 124
 
 
 class CommandFailed(Exception):
@@ -47,7 +49,7 @@ class Unknown(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class Project:
-    """Where and how manage.py is run. Either `service` or `container` is there."""
+    """Where and how manage.py is run. Either `service` is there, or `container`, or both: a container that is what the service would be."""
 
     service: Service | None
     container: str
@@ -58,21 +60,34 @@ class Project:
     timeout: int | None
     check_mode: bool
 
+    @property
+    def serves(self) -> bool:
+        """Whether the very same image, settings and secrets already serve: they have passed every check once."""
+        return bool(self.service and self.container)
+
     def manage(
-        self, command: str, words: t.Iterable[str] = (), stdin: str = "", writable: t.Container[str] = (), label: str = ""
+        self, command: str, words: t.Iterable[str] = (), stdin: str = "", writable: t.Sequence[str] = (), label: str = ""
     ) -> Outcome:
-        """Runs one command. What Django refuses is an answer; what Docker refuses is an error."""
+        """Runs one command. What Django refuses is an answer; what Docker refuses is an error.
+
+        A container that runs already costs a third of a new one. It cannot be used to write where the service only reads.
+        """
         argv = _django.manage(command, words, self.python, self.chdir, self.settings)
         label = label or command
-        if self.service:
-            name = f"{self.service.project}-{self.service.name}-{label}-{os.getpid()}"
-            outcome = run(_docker_argv.one_off(self.service, argv, writable=writable, name=name), stdin=stdin, timeout=self.timeout)
-            if outcome.rc == 124:
-                run(["docker", "rm", "--force", name])
+        if self.service and (writable or not self.container):
+            outcome = self._in_its_own(self.service, argv, stdin, writable, label)
         else:
-            argv = [*self.entrypoint, *argv]
-            outcome = run(_docker_argv.exec_in(self.container, argv, interactive=True), stdin=stdin, timeout=self.timeout)
+            outcome = run(_docker_argv.exec_in(self.container, [*self.entrypoint, *argv], interactive=True), stdin, self.timeout)
         self._refuse_docker_errors(outcome, label)
+        return outcome
+
+    def _in_its_own(self, service: Service, argv: t.Sequence[str], stdin: str, writable: t.Sequence[str], label: str) -> Outcome:
+        if not self.check_mode:
+            _engine.stage(service)
+        name = f"{service.project}-{service.name}-{label}-{os.getpid()}"
+        outcome = run(_docker_argv.one_off(service, argv, writable=writable, name=name), stdin, self.timeout)
+        if outcome.rc == TIMED_OUT:
+            run(["docker", "rm", "--force", name])
         return outcome
 
     def ask(self, request: dict[str, t.Any], label: str) -> dict[str, t.Any]:
@@ -104,7 +119,7 @@ def source_of(name: str) -> str:
 
 
 def failed(what: str, outcome: Outcome) -> CommandFailed:
-    reason = f"no answer within its timeout\n{_django.explain(outcome.out)}" if outcome.rc == 124 else _django.explain(outcome.text)
+    reason = f"no answer within its timeout\n{_django.explain(outcome.out)}" if outcome.rc == TIMED_OUT else _django.explain(outcome.text)
     return CommandFailed(
         f"{what} failed: {reason or f'it ended with {outcome.rc} and wrote nothing'}",
         exit_code=outcome.rc,
@@ -119,7 +134,7 @@ def project_of(module: AnsibleModule) -> Project:
     return Project(
         service=parse(values["service"]) if values["service"] else None,
         container=values["container"] or "",
-        entrypoint=tuple(values["entrypoint"]),
+        entrypoint=tuple(values["entrypoint"] or ()),
         chdir=values["chdir"] or "",
         python=values["python"],
         settings=values["settings"] or "",
@@ -128,18 +143,28 @@ def project_of(module: AnsibleModule) -> Project:
     )
 
 
-def why_unknown(project: Project) -> str:
-    """Why nothing can be asked on this host yet; an empty string when it can."""
-    if not docker_present():
-        return "there is no Docker Engine on this host yet"
-    try:
-        wait_for_engine(0)
-    except EngineError as error:
-        return str(error)
-    if not project.service:
-        found = _engine.inspect_one(project.container)
-        return "" if found and found["State"].get("Running") else f"the container {project.container} does not run"
-    service = project.service
+def with_container(project: Project, entrypoint_given: bool) -> Project:
+    """With the container to use, and its entry point; without a container where the service's own does not serve as it is described."""
+    name = project.service.container if project.service else project.container
+    found = _engine.inspect_one(name)
+    if project.service and not (found and _is_what_it_would_be(found, project.service)):
+        return project
+    if found is None:
+        raise EngineError(f"there is no container {name} on this host.")
+    if not found["State"].get("Running"):
+        raise EngineError(f"the container {name} does not run.")
+    entrypoint = project.entrypoint if entrypoint_given else tuple(found["Config"].get("Entrypoint") or ())
+    return dataclasses.replace(project, container=name, entrypoint=entrypoint)
+
+
+def _is_what_it_would_be(found: dict[str, t.Any], service: Service) -> bool:
+    labels = found["Config"].get("Labels") or {}
+    healthy = (found["State"].get("Health") or {}).get("Status") == "healthy"
+    return healthy and labels.get(_docker_argv.LABEL_INSTANCE) == service.instance
+
+
+def why_unknown(service: Service) -> str:
+    """Why nothing can be asked in a container of its own yet; an empty string when it can."""
     if not _engine.image_present(service.image):
         return f"the image {service.image} is not on this host yet"
     sources = [item.source for item in service.mounts] + ([service.secrets_directory] if service.secrets else [])
@@ -155,37 +180,41 @@ def as_far_as_there(service: Service) -> Service:
 
 
 def execute(module: AnsibleModule, work: t.Callable[[Project], dict[str, t.Any]]) -> None:
-    """The frame of every django_* module: lock, staging, and one clear error. `work` returns the result of the task.
+    """The frame of every django_* module: lock, container, and one clear error. `work` returns the result of the task.
 
     Uses of `module`: its parameters, check_mode, warn(), exit_json() and fail_json().
     """
     try:
         project = project_of(module)
+        with_given = module.params["entrypoint"] is not None
         if module.check_mode:
-            module.exit_json(**_predict(project, work))
+            module.exit_json(**_predict(project, with_given, work))
         service = project.service
-        if service is None:
-            module.exit_json(**work(project))
-            return
-        with project_lock(service.project, module.params["holder"]) as waited:
+        with project_lock(service.project, module.params["holder"]) if service else contextlib.nullcontext("") as waited:
             if waited:
                 module.warn(waited)
-            _engine.stage(service)
-            module.exit_json(**work(project))
+            module.exit_json(**work(with_container(project, with_given)))
     except CommandFailed as error:
         module.fail_json(msg=str(error), **error.result)
     except (ValueError, EngineError) as error:
         module.fail_json(msg=str(error))
 
 
-def _predict(project: Project, work: t.Callable[[Project], dict[str, t.Any]]) -> dict[str, t.Any]:
+def _predict(project: Project, with_given: bool, work: t.Callable[[Project], dict[str, t.Any]]) -> dict[str, t.Any]:
     """Never fails for what is not there yet."""
-    if project.service:
-        project = dataclasses.replace(project, service=as_far_as_there(project.service))
-    reason = why_unknown(project)
     try:
+        if not docker_present():
+            raise Unknown("there is no Docker Engine on this host yet")
+        try:
+            wait_for_engine(0)
+            project = with_container(project, with_given)
+        except EngineError as error:
+            raise Unknown(str(error)) from None
+        if project.service:
+            project = dataclasses.replace(project, service=as_far_as_there(project.service))
+        reason = why_unknown(project.service) if project.service and not project.container else ""
         if reason:
             raise Unknown(reason)
         return work(project)
     except Unknown as error:
-        return dict(changed=False, unknown=[str(error)], msg=f"Check mode cannot know: {error}.")
+        return dict(changed=False, unknown=[str(error)], msg=f"Check mode cannot know: {str(error).rstrip('.')}.")

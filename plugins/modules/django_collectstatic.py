@@ -11,6 +11,8 @@ short_description: Collect the static files of a Django project
 description:
   - Runs C(manage.py collectstatic) and reports what it did in numbers.
   - Changed means that a file was copied or deleted. Post-processing alone is not a change, since Django repeats it on every run.
+  - With O(service) and O(root), Django is not asked where the very same image, settings and secrets serve already and no file in the
+    directory came, went or changed since.
 version_added: 0.1.0
 author: berth.django contributors
 extends_documentation_fragment:
@@ -81,21 +83,39 @@ unknown:
 import dataclasses
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.berth.django.plugins.module_utils import _django, _manage
+from ansible_collections.berth.django.plugins.module_utils import _django, _manage, _static_record
 
 
 def collectstatic(module: AnsibleModule, project: _manage.Project) -> dict[str, object]:
     """Uses of `module`: its parameters and check_mode."""
     words = ["--no-input", "--verbosity=1"]
     words += ["--clear"] if module.params["clear"] else []
-    words += ["--dry-run"] if module.check_mode else []
     words += [f"--ignore={pattern}" for pattern in module.params["ignore"]]
-    writable = [module.params["root"]] if module.params["root"] else []
-    outcome = project.manage("collectstatic", words, writable=writable)
+    directory = host_directory(project, module.params["root"])
+    # The same image with the same settings and secrets, asked the same way.
+    key = " ".join([project.service.instance if project.service else "", project.chdir, project.settings, *words])
+    known = _static_record.recall(directory, key) if directory and project.serves and not module.params["clear"] else None
+    if known:
+        return dict(changed=False, unknown=[], **known)
+    collected = run_collectstatic(project, words, writable=[module.params["root"]] if directory else [])
+    if directory and not module.check_mode:
+        nothing_new = dataclasses.replace(collected, copied=0, deleted=0, unmodified=collected.unmodified + collected.copied)
+        _static_record.keep(directory, key, dataclasses.asdict(nothing_new))
+    return dict(changed=collected.changed, unknown=[], **dataclasses.asdict(collected))
+
+
+def host_directory(project: _manage.Project, root: str | None) -> str:
+    """Where O(root) is on the host; empty when it is no mount of the service."""
+    mounts = project.service.mounts if project.service else ()
+    return next((item.source for item in mounts if item.target == root), "")
+
+
+def run_collectstatic(project: _manage.Project, words: list[str], writable: list[str]) -> _django.Collected:
+    dry = project.check_mode
+    outcome = project.manage("collectstatic", [*words, "--dry-run"] if dry else words, writable=[] if dry else writable)
     if outcome.rc != 0:
-        if module.check_mode:
-            raise _manage.Unknown(str(_manage.failed("manage.py collectstatic", outcome)))
-        raise _manage.failed("manage.py collectstatic", outcome)
+        error = _manage.failed("manage.py collectstatic", outcome)
+        raise _manage.Unknown(str(error)) if dry else error
     collected = _django.parse_collectstatic(outcome.out)
     if collected is None:
         raise _manage.CommandFailed(
@@ -104,7 +124,7 @@ def collectstatic(module: AnsibleModule, project: _manage.Project) -> dict[str, 
             stdout=outcome.out,
             stderr=outcome.err,
         )
-    return dict(changed=collected.changed, unknown=[], **dataclasses.asdict(collected))
+    return collected
 
 
 def main() -> None:

@@ -54,7 +54,7 @@ options:
   check_deploy:
     description: >-
       Run C(manage.py check --deploy) first, and migrate nothing when it finds something of this level or above. Silence a check that does
-      not apply in the project's C(SILENCED_SYSTEM_CHECKS).
+      not apply in the project's C(SILENCED_SYSTEM_CHECKS). Not asked again while exactly the same image, settings and secrets serve.
     type: str
     choices: [CRITICAL, ERROR, WARNING, INFO, DEBUG]
 """
@@ -108,6 +108,7 @@ def migrate(module: AnsibleModule, project: _manage.Project) -> dict[str, object
     """Uses of `module`: its parameters, check_mode, _diff and warn()."""
     options = {key: module.params[key] for key in ("database", "fake", "wait", "lock_timeout", "holder")}
     options.update({key: module.params[key] or "" for key in ("app", "migration", "check_deploy")})
+    options["check_deploy"] = "" if project.serves else options["check_deploy"]
     plan = []
     if module.check_mode or module._diff:
         plan = ask(project, {**options, "apply": False, "sql": module._diff})["plan"]

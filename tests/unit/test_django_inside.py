@@ -1,0 +1,194 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What runs inside the container, run in the sample project on SQLite, the way a container runs it: `manage.py shell`.
+
+Needs the requirements of examples/music. BERTH_TEST_PYTHON names another Python that has them (another Django, say).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from _paths import ROOT
+from ansible_collections.berth.django.plugins.module_utils import _django, _django_inside
+
+PYTHON = os.environ.get("BERTH_TEST_PYTHON", sys.executable)
+SOURCE = Path(_django_inside.__file__).read_text()
+Ask = Callable[..., dict[str, Any]]
+
+pytestmark = pytest.mark.skipif(
+    subprocess.run([PYTHON, "-c", "import django, rest_framework"], capture_output=True, check=False).returncode != 0,
+    reason="Django is not installed here (pip install -r examples/music/requirements.txt)",
+)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(ROOT / "examples" / "music", tmp_path / "music", ignore=shutil.ignore_patterns("__pycache__")))
+
+
+@pytest.fixture
+def ask(project: Path) -> Ask:
+    """Puts a request to the project, and gives its answer; the words are options of the request."""
+
+    def put(do: str, **options: Any) -> dict[str, Any]:
+        environment = {
+            "PATH": os.environ["PATH"],
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "DATABASE_URL": f"sqlite:///{project}/db.sqlite3",
+            "SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmno",
+            **options.pop("environment", {"HTTPS": "true", "ALLOWED_HOSTS": "example.com"}),
+        }
+        outcome = subprocess.run(
+            _django.manage("shell", _django.shell(SOURCE), python=PYTHON),
+            input=json.dumps({"do": do, **DEFAULTS[do], **options}),
+            cwd=project,
+            env=environment,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        answer = _django.read_answer(outcome.stdout)
+        assert answer is not None, outcome.stderr
+        return answer
+
+    return put
+
+
+DEFAULTS: dict[str, dict[str, Any]] = {
+    "migrate": {
+        "apply": True, "sql": False, "database": "default", "app": "", "migration": "", "fake": False,
+        "wait": 1, "lock_timeout": 1, "holder": "test", "check_deploy": "",
+    },
+    "superuser": {
+        "apply": True, "username": "boss", "password": "correct-horse", "email": "boss@example.com", "fields": {},
+        "update_password": True, "database": "default",
+    },
+}  # fmt: skip
+
+
+def names(answer: dict[str, Any]) -> list[str]:
+    return [_django.migration_name(entry) for entry in answer["plan"]]
+
+
+def add_migration(project: Path, name: str, after: str, operations: str) -> None:
+    (project / "songs" / "migrations" / f"{name}.py").write_text(
+        "from django.db import migrations, models\n\n\ndef fail(apps, editor):\n    raise ValueError('no year')\n\n\n"
+        f"class Migration(migrations.Migration):\n    dependencies = [('songs', '{after}')]\n    operations = [{operations}]\n"
+    )
+
+
+ADD_YEAR = "migrations.AddField('song', 'year', models.IntegerField(null=True))"
+
+
+# --- migrate ----------------------------------------------------------------------------------------------------------------------
+
+
+def test_plan_is_what_is_applied(ask: Ask) -> None:
+    plan = names(ask("migrate", apply=False))
+    assert "songs.0001_initial" in plan
+    assert names(ask("migrate", apply=False)) == plan, "asking changed something"
+    assert ask("migrate")["applied"] == plan
+    assert names(ask("migrate", apply=False)) == []
+    assert ask("migrate")["applied"] == []
+
+
+def test_sql_of_each(ask: Ask, project: Path) -> None:
+    add_migration(project, "0002_year", "0001_initial", ADD_YEAR)
+    add_migration(project, "0003_data", "0002_year", "migrations.RunPython(fail)")
+    plan = {_django.migration_name(entry): entry["sql"] for entry in ask("migrate", apply=False, sql=True)["plan"]}
+    assert 'CREATE TABLE "songs_song"' in plan["songs.0001_initial"]
+    assert "year" in plan["songs.0002_year"] and "year" not in plan["songs.0001_initial"]
+    assert "THIS OPERATION CANNOT BE WRITTEN AS SQL" in plan["songs.0003_data"]
+    assert all(sql == "" or "not known before" not in sql for sql in plan.values()), plan
+    assert len(names(ask("migrate", apply=False))) == len(plan), "asking for SQL changed something"
+
+
+def test_failing_migration_tells_what_was_kept(ask: Ask, project: Path) -> None:
+    ask("migrate")
+    add_migration(project, "0002_year", "0001_initial", ADD_YEAR)
+    add_migration(project, "0003_data", "0002_year", "migrations.RunPython(fail)")
+    answer = ask("migrate")
+    assert answer["applied"] == ["songs.0002_year"]
+    assert answer["error"].startswith("the migration songs.0003_data failed: ValueError: no year\n(raised in ")
+    assert "songs/migrations/0003_data.py, line 5: raise ValueError('no year'))" in answer["error"]
+
+
+def test_backwards_and_fake(ask: Ask, project: Path) -> None:
+    ask("migrate")
+    plan = ask("migrate", apply=False, sql=True, app="songs", migration="zero")["plan"]
+    assert [(entry["name"], entry["backwards"]) for entry in plan] == [("0001_initial", True)]
+    assert 'DROP TABLE "songs_song"' in plan[0]["sql"]
+    assert ask("migrate", app="songs", migration="zero", fake=True)["unapplied"] == ["songs.0001_initial"]
+    assert ask("migrate", app="songs", migration="0001", fake=True)["applied"] == ["songs.0001_initial"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"app": "song"}, "the project has no app 'song' with migrations, but admin"),
+        ({"app": "songs", "migration": "0009"}, "songs has no migration that begins with '0009'"),
+        ({"app": "auth", "migration": "00"}, "several migrations of auth begin with '00'"),
+        ({"database": "replica"}, "the project has no database 'replica', but default"),
+        ({"environment": {"DATABASE_URL": "sqlite:////no/such/directory/db"}}, "the database 'default' does not answer: unable to open"),
+        ({"environment": {"HTTPS": "false"}, "check_deploy": "WARNING"}, "manage.py check --deploy --fail-level WARNING says:\n"),
+    ],
+)
+@pytest.mark.parametrize("apply", [True, False])
+def test_refused(ask: Ask, options: dict[str, Any], error: str, apply: bool) -> None:
+    assert ask("migrate", apply=apply, **options)["error"].startswith(error)
+
+
+def test_conflict(ask: Ask, project: Path) -> None:
+    for name in ("0002_one", "0002_two"):
+        add_migration(project, name, "0001_initial", "")
+    assert ask("migrate")["error"].startswith("conflicting migrations: 0002_")
+
+
+def test_deploy_checks_pass_for_the_sample(ask: Ask) -> None:
+    assert "error" not in ask("migrate", apply=False, check_deploy="WARNING")
+
+
+def test_what_the_project_prints_is_kept_apart(ask: Ask, project: Path) -> None:
+    with (project / "songs" / "models.py").open("a") as file:
+        file.write("\nprint('models are loaded')\n")
+    assert "songs.0001_initial" in names(ask("migrate", apply=False))
+
+
+# --- superuser --------------------------------------------------------------------------------------------------------------------
+
+
+def test_superuser(ask: Ask) -> None:
+    assert ask("superuser")["no_table"]
+    ask("migrate")
+    expected = {"created": True, "updated": [], "printed": ""}
+    assert ask("superuser", apply=False) == expected
+    assert ask("superuser", apply=False) == expected, "asking created it"
+    assert ask("superuser") == expected
+    assert ask("superuser") == {"created": False, "updated": [], "printed": ""}
+
+
+def test_superuser_is_updated(ask: Ask) -> None:
+    ask("migrate")
+    ask("superuser")
+    changed = {"password": "another-horse", "email": "b@example.com", "fields": {"first_name": "Bo"}}
+    assert ask("superuser", apply=False, **changed)["updated"] == ["email", "first_name", "password"]
+    assert ask("superuser", **changed)["updated"] == ["email", "first_name", "password"]
+    assert ask("superuser", **changed)["updated"] == []
+    assert ask("superuser", **changed | {"email": ""})["updated"] == [], "what is not given is left alone"
+    assert ask("superuser", **changed | {"password": "third-horse"}, update_password=False)["updated"] == []
+    assert ask("superuser", **changed, update_password=True)["updated"] == []
+
+
+def test_superuser_with_a_field_that_does_not_exist(ask: Ask) -> None:
+    ask("migrate")
+    assert ask("superuser", fields={"nick": "b"})["error"] == "the user model has no field 'nick'"
