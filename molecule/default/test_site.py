@@ -12,7 +12,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
-from fleet import FLEET, GROUPS, HOSTS, PROJECT, container, containers, inspect, on, playbook, request
+from fleet import FLEET, GROUPS, HOSTS, PROJECT, container, containers, inspect, on, playbook, request, until
 
 WEB_PORT = 8000
 STATS_PORT = 9080
@@ -128,7 +128,7 @@ def test_containers_are_confined() -> None:
             assert limits["CapDrop"] == ["ALL"] and not limits["Privileged"], f"{name} has capabilities"
             assert any(option.startswith("no-new-privileges") for option in limits["SecurityOpt"] or []), f"{name} can gain privileges"
             assert limits["Memory"] and limits["PidsLimit"], f"{name} has no limits"
-            assert seen["State"]["Health"]["Status"] == "healthy", f"{name} is {seen['State']['Health']['Status']}"
+            until(lambda host=host, name=name: inspect(host, name)["State"]["Health"]["Status"] == "healthy", 40, f"{name} is healthy")
 
 
 def test_secrets_are_in_files_only() -> None:
