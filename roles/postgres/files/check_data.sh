@@ -13,9 +13,12 @@ refuse() {
 server=$(postgres --version | sed -E 's/^[^0-9]*([0-9]+).*/\1/')
 [ "$server" = "$wanted" ] || refuse "The image holds PostgreSQL $server, and this role runs PostgreSQL $wanted: change postgres_image."
 
+for directory in "$data" "$PGDATA"; do
+    if [ -e "$directory" ] && ! ls "$directory" > /dev/null 2>&1; then
+        refuse "$host belongs to uid $(stat -c %u "$directory"), and the server runs as uid $(id -u): give it to the server's with chown -R, or change postgres_user."
+    fi
+done
 if [ -e "$PGDATA" ]; then
-    ls "$PGDATA" > /dev/null 2>&1 ||
-        refuse "$host/$wanted belongs to uid $(stat -c %u "$PGDATA"), and the server runs as uid $(id -u): give the files to it with chown -R, or change postgres_user."
     if [ -s "$PGDATA/PG_VERSION" ]; then
         found=$(cat "$PGDATA/PG_VERSION")
         [ "$found" = "$wanted" ] || refuse "$host/$wanted holds data of PostgreSQL $found: PostgreSQL $wanted cannot read it. Upgrade the data first (pg_upgrade, or dump and restore)."
