@@ -25,11 +25,6 @@ PYTHON = os.environ.get("BERTH_TEST_PYTHON", sys.executable)
 SOURCE = Path(_django_inside.__file__).read_text()
 Ask = Callable[..., dict[str, Any]]
 
-pytestmark = pytest.mark.skipif(
-    subprocess.run([PYTHON, "-c", "import django, rest_framework"], capture_output=True, check=False).returncode != 0,
-    reason="Django is not installed here (pip install -r examples/music/requirements.txt)",
-)
-
 
 @pytest.fixture
 def project(tmp_path: Path) -> Path:
