@@ -11,7 +11,9 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 INVENTORY ?= inventories/lab
 # More arguments for ansible-playbook, such as ARGS='--check --diff'.
 ARGS ?=
-SCENARIOS ?= postgres django_uwsgi nginx haproxy default
+SCENARIOS ?= postgres django_uwsgi nginx haproxy single default
+# The disk that the scenarios' builder keeps between them.
+export BERTH_LAB_CACHE ?= berth-molecule
 
 .PHONY: help
 help: ## Say what there is
@@ -27,7 +29,7 @@ lab-down: venv machine ## Remove every trace of the lab
 	ansible-playbook playbooks/lab_down.yml -i $(INVENTORY) $(ARGS)
 
 .PHONY: test
-test: lint unit scenarios ## Run lint, unit tests and the Molecule scenarios
+test: lint unit integration scenarios ## Run lint, unit tests, tests with an engine, and the Molecule scenarios
 
 .PHONY: test-faults
 test-faults: ## Run the scenarios with the long tables of faults
@@ -45,12 +47,20 @@ lint: venv-dev ## Check style, types and Ansible's own rules
 unit: venv-dev ## Run the unit tests, which need no Docker
 	pytest
 
+.PHONY: integration
+integration: venv-dev machine ## Run the tests of container_service with real containers
+	pytest tests/integration
+
 # Long faults are left out unless they are asked for.
 .PHONY: scenarios
 scenarios: venv-dev machine ## Run the Molecule scenarios: SCENARIOS='nginx haproxy' runs some of them
 	set -e; for scenario in $(SCENARIOS); do \
 	    PYTEST_ADDOPTS="$(if $(FAULTS),,-m 'not long')" molecule test -s $$scenario; \
 	done
+
+.PHONY: clean
+clean: ## Remove what the scenarios keep between them
+	-docker volume rm $(BERTH_LAB_CACHE)-docker $(BERTH_LAB_CACHE)-berth
 
 .PHONY: venv
 venv:
