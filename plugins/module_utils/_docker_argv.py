@@ -198,9 +198,5 @@ def stop(container: str, grace: int) -> list[str]:
     return ["docker", "stop", "-t", str(grace), container]
 
 
-def signal(container: str, name: str) -> list[str]:
-    return ["docker", "kill", "--signal", name, container]
-
-
 def logs(container: str, lines: int) -> list[str]:
     return ["docker", "logs", "--tail", str(lines), container]

@@ -19,6 +19,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import time
 import typing as t
@@ -145,7 +146,7 @@ def _pinned_files(service: Service, container: Container | None) -> dict[str, st
 def ask(probe: Probe, container: str) -> Outcome:
     """Puts one question to the running product; never raises when it does not answer."""
     if probe.signal:
-        return run(argv_of.signal(container, probe.signal))
+        return _signal(container, probe.signal)
     if probe.command:
         return run(argv_of.exec_in(container, probe.command), timeout=60)
     try:
@@ -159,6 +160,20 @@ def ask(probe: Probe, container: str) -> Outcome:
     except OSError as error:
         return Outcome((probe.socket,), 1, "", f"{probe.socket}: {error}")
     return Outcome((probe.socket,), 0, answer.decode(errors="replace"), "")
+
+
+def _signal(container: str, name: str) -> Outcome:
+    """Signals the first process of a container from the host.
+
+    `docker kill --signal` would do it, too, and would make the engine believe that somebody stopped the container by hand: it is not
+    restarted any more when it crashes later (moby#41302).
+    """
+    found = inspect_one(container)
+    pid = found["State"]["Pid"] if found else 0
+    if not pid:
+        return Outcome(("kill", name), 1, "", f"the container {container} does not run")
+    os.kill(pid, signal.Signals[f"SIG{name.removeprefix('SIG')}"])
+    return Outcome(("kill", f"-{name}", str(pid)), 0, "", "")
 
 
 def answers(probe: Probe, container: str) -> Outcome:

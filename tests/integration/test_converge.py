@@ -101,6 +101,17 @@ def test_other_files_are_a_reload_of_the_same_process(base_image: str, directory
     assert running() == before
 
 
+def test_a_reloaded_container_still_comes_back_by_itself(base_image: str, directory: Path) -> None:
+    """`docker kill --signal=HUP` would have ended its restart policy."""
+    converge(service(base_image, directory))
+    converge(service(base_image, directory, text="two"))
+    os.kill(running()["converge-app"], signal.SIGKILL)
+    deadline = time.monotonic() + 20
+    while "converge-app" not in running() and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert "converge-app" in running()
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
