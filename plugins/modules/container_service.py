@@ -339,6 +339,7 @@ options:
           signal:
             description: Signal to the container's first process.
             type: str
+            choices: [HUP, USR1, USR2]
           command: &probe_command
             description: Command in the container.
             type: list
