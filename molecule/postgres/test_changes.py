@@ -79,7 +79,14 @@ REFUSED: list[tuple[str, dict[str, t.Any], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("variables", "words"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
+# With every `make test`; the rest of the table is for `make test-faults`.
+SHORT = ("more memory than there is", "broken address")
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [pytest.param(*case[1:], id=case[0], marks=[] if case[0] in SHORT else [pytest.mark.long]) for case in REFUSED],
+)
 def test_refused_and_nothing_touched(variables: dict[str, t.Any], words: list[str]) -> None:
     before = server(), on(HOST, f"readlink {DIRECTORY}/config/current"), sql("SHOW berth.generation")
     run = converge(**variables)
@@ -89,6 +96,7 @@ def test_refused_and_nothing_touched(variables: dict[str, t.Any], words: list[st
     assert connect(ROWS).text == "one,two"
 
 
+@pytest.mark.long
 def test_what_only_the_running_server_rejects() -> None:
     """The candidate is sound, and its reload is not: somebody broke a file of the data directory. The proof notices."""
     automatic = f"{DIRECTORY}/data/17/postgresql.auto.conf"
@@ -110,6 +118,7 @@ def test_data_survives_replacing_the_container(taken_back: None) -> None:
     assert connect(ROWS).text == "one,two" and sql("SHOW shared_buffers") == "160MB"
 
 
+@pytest.mark.long
 def test_data_survives_losing_the_container() -> None:
     on(HOST, f"docker rm --force {CONTAINER}")
     predicted = converge("--check")
@@ -126,6 +135,7 @@ def test_killed_server_comes_back_without_a_run() -> None:
     until(lambda: connect(ROWS).text == "one,two", 30, "it recovered")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("layout", "words"),
     [
@@ -148,6 +158,7 @@ def test_data_of_another_major_is_refused(layout: str, words: list[str]) -> None
         on(HOST, f"rm -rf {other}")
 
 
+@pytest.mark.long
 def test_killed_initialisation_is_begun_again() -> None:
     """A cluster is made beside its place, so that half of one is never started."""
     other = f"{DIRECTORY}-other"
@@ -162,6 +173,7 @@ def test_killed_initialisation_is_begun_again() -> None:
         on(HOST, f"rm -rf {other}")
 
 
+@pytest.mark.long
 def test_rotated_passwords(taken_back: None) -> None:
     new = "another-Passwört'-" + "x" * 24
     run = converge(postgres_password=new, postgres_superuser_password=f"{new}-2")
@@ -172,6 +184,7 @@ def test_rotated_passwords(taken_back: None) -> None:
     assert "Passw" not in on(HOST, f"docker logs {CONTAINER} 2>&1")
 
 
+@pytest.mark.long
 def test_drift_is_taken_back() -> None:
     sql(f"ALTER ROLE {PROJECT} SUPERUSER CREATEDB VALID UNTIL '2020-01-01'")
     sql(f"GRANT CONNECT ON DATABASE {PROJECT} TO PUBLIC")
@@ -191,6 +204,7 @@ def test_drift_is_taken_back() -> None:
     assert not any(converge().changed.values())
 
 
+@pytest.mark.long
 def test_look_alike_of_the_official_image() -> None:
     """Its own entry point, uid and data: set two variables, and the role is the same."""
     build("lookalike")
@@ -219,6 +233,7 @@ def test_look_alike_of_the_official_image() -> None:
     assert run.rc == 0 and connect(ROWS).text == "one,two"
 
 
+@pytest.mark.long
 def test_patroni_adopts_the_directory() -> None:
     """A copy of the data, the very same config directory as custom_conf, and Patroni in the place of the server."""
     build("patroni")
