@@ -127,9 +127,11 @@ def missing_problems(role: Role) -> list[str]:
     """What the role requires and neither the inventory nor its defaults set, before the first role touches a host."""
     found = []
     for name, option in role.options.items():
-        if not option.get("required") or name in role.failed or name in role.defaulted:
+        if not option.get("required") or name in role.failed:
             continue
         secret = is_secret(name, option)
+        if name not in role.values and name in role.defaulted:
+            continue
         if name not in role.values:
             found.append(f"{name} is missing for host {role.host}: {NEW_SECRET if secret else f'set it in group_vars/{role.name}'}.")
         elif secret and role.values[name] in (None, ""):
@@ -175,6 +177,10 @@ def secret_problems(role: Role) -> list[str]:
     found = []
     for name, option in role.options.items():
         for where, secret in secrets_in(name, role.values.get(name), option):
+            if not secret:
+                if "." in where:  # a whole input may be left empty; a secret that has a name needs a value
+                    found.append(f"{where} of host {role.host} is empty: {NEW_SECRET}.")
+                continue
             reason = weakness(where, secret)
             if reason:
                 found.append(f"{where} of host {role.host} is weak ({reason}): {NEW_SECRET}.")
@@ -183,7 +189,7 @@ def secret_problems(role: Role) -> list[str]:
 
 def secrets_in(where: str, value: t.Any, option: dict[str, t.Any]) -> t.Iterator[tuple[str, str]]:
     """(dotted name, value) of the secrets inside one option's value."""
-    if isinstance(value, str) and value and is_secret(where, option):
+    if isinstance(value, str) and is_secret(where, option):
         yield where, value
     elif isinstance(value, list):
         for index, item in enumerate(value):
