@@ -107,6 +107,8 @@ def test_check_mode_predicts_and_changes_nothing() -> None:
 
 
 FILE = "/etc/berth/current/haproxy.cfg:"
+# Those that `make test` tries; the others are for `make test-faults`.
+SHORT = ("timeout", "backend that is not there", "unknown key", "descriptors", "port of another")
 REFUSED: list[tuple[str, dict[str, t.Any], list[str]]] = [
     ("timeout", {"haproxy_timeouts": {"server": "soon"}}, ["unexpected character 's' in 'timeout server'", FILE]),
     ("name of a timeout", {"haproxy_timeouts": {"sever": "5s"}}, ["sever", FILE]),
@@ -145,7 +147,10 @@ REFUSED: list[tuple[str, dict[str, t.Any], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("variables", "words"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [pytest.param(*case[1:], id=case[0], marks=[] if case[0] in SHORT else [pytest.mark.long]) for case in REFUSED],
+)
 def test_refused_while_the_site_answers(variables: dict[str, t.Any], words: list[str]) -> None:
     before = server(), workers(), generations()
     with losses(SITE, "--keep-alive", "1", "--new", "1", "--pause", "0.05") as load:

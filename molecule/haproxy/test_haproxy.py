@@ -86,11 +86,9 @@ def test_dead_host_costs_no_request() -> None:
     """Refused connections are tried again with the other host, before the health check has noticed."""
     all_up()
     with losses(SITE) as load:
-        on(
-            WEB[1],
-            "pkill -f '[h]ttp_echo.py .* 8000'; sleep 2; cd /root; setsid --fork python3 /root/http_echo.py "
-            f"{HOSTS[WEB[1]]['address']} 8000 /root/in-rotation > /dev/null 2>&1 < /dev/null",
-        )
+        on(WEB[1], "pkill -f '[h]ttp_echo.py .* 8000'; sleep 2")
+        command = f"python3 /root/http_echo.py {HOSTS[WEB[1]]['address']} 8000 /root/in-rotation"
+        on(WEB[1], f"setsid --fork {command} > /dev/null 2>&1 < /dev/null")
     assert load["sent"] > 50 and load["lost"] <= 8, "only what the dead process was answering is lost"
     all_up()
 
