@@ -88,7 +88,7 @@ SERVICE_ARGUMENT_SPEC: dict[str, t.Any] = dict(
     capabilities=dict(type="list", elements="str", default=[]),
     read_only=dict(type="bool", default=True),
     no_new_privileges=dict(type="bool", default=True),
-    stop_signal=dict(type="str", choices=["HUP", "USR1", "USR2"]),
+    stop_signal=dict(type="str"),
     stop_grace=dict(type="int", default=30),
     group_add=dict(type="list", elements="str", default=[]),
     shm_size=dict(type="str"),

@@ -7,7 +7,10 @@ import copy
 import typing as t
 
 import pytest
-from ansible_collections.berth.django.plugins.module_utils._spec import GENERATION_TOKEN, create_spec, parse
+import yaml
+from _paths import ROOT
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible_collections.berth.django.plugins.module_utils._spec import GENERATION_TOKEN, SERVICE_ARGUMENT_SPEC, create_spec, parse
 
 MINIMAL: dict[str, t.Any] = dict(
     project="music",
@@ -110,3 +113,12 @@ def test_secret_values_are_in_no_representation() -> None:
     service = parse(spec(secrets={"password": "canary-value"}))
     assert "canary-value" not in repr(service)
     assert "canary-value" not in str(create_spec(service))
+
+
+@pytest.mark.parametrize(
+    "path", sorted(ROOT.glob("tests/unit/golden/*/*/service.yml")), ids=lambda path: f"{path.parts[-3]}-{path.parts[-2]}"
+)
+def test_the_roles_declare_what_the_module_takes(path: t.Any) -> None:
+    validated = ArgumentSpecValidator(SERVICE_ARGUMENT_SPEC).validate(yaml.safe_load(path.read_text()))
+    assert validated.error_messages == []
+    assert parse(validated.validated_parameters).instance
