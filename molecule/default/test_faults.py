@@ -66,7 +66,14 @@ def site_stands_before() -> None:
     until(lambda: request(SITE).status == 200, what="the site answers before the fault")
 
 
-@pytest.mark.parametrize(("variables", "words"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
+# With every `make test`; the rest of the table is for `make test-faults`.
+SHORT = ("haproxy directive", "never healthy")
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [pytest.param(*case[1:], id=case[0], marks=[] if case[0] in SHORT else [pytest.mark.long]) for case in REFUSED],
+)
 def test_refused_and_nothing_stopped(variables: dict[str, Any], words: list[str]) -> None:
     before = processes()
     with under_load(SITE, clients=2, pause=0.05) as load:
@@ -85,6 +92,7 @@ def test_inventory_refused_before_anything_is_touched(variables: dict[str, Any],
     assert not set(run.changed) - {"localhost"}, f"hosts were touched: {run.changed}"
 
 
+@pytest.mark.long
 def test_port_already_taken() -> None:
     on(WEB, f"docker run -d --name f-squatter --network host --entrypoint sleep {image(WEB, 'nginx')} 600")
     on(WEB, "nohup python3 -m http.server 8765 --bind $(hostname -i | cut -d' ' -f1) >/dev/null 2>&1 & echo $! > /run/squatter")
@@ -144,8 +152,11 @@ def test_songs_survive_the_database_container() -> None:
 
 @pytest.mark.parametrize(
     ("number", "heading", "seconds"),
-    [(1, "Start the new version", 1.5), (2, "Converge nginx", 0.7), (3, "Converge HAProxy", 0.4)],
-    ids=["while the app starts", "while nginx is replaced", "while HAProxy is reloaded"],
+    [
+        pytest.param(1, "Start the new version", 1.5, id="while the app starts"),
+        pytest.param(2, "Converge nginx", 0.7, id="while nginx is replaced", marks=pytest.mark.long),
+        pytest.param(3, "Converge HAProxy", 0.4, id="while HAProxy is reloaded", marks=pytest.mark.long),
+    ],
 )
 def test_killed_run_is_completed_by_the_next(number: int, heading: str, seconds: float) -> None:
     """SIGKILL to the run and its workers: the module on the host goes on, and the next run ends where a clean one ends."""
@@ -182,6 +193,7 @@ def kill_at(heading: str, seconds: float, variables: dict[str, Any]) -> None:
     running.stdout.close()
 
 
+@pytest.mark.long
 def test_lost_host_is_made_again() -> None:
     """The machine is gone, its disk too: the site goes on, and the next run makes it anew."""
     subprocess.run(["docker", "rm", "--force", "--volumes", HOSTS[WEB]["machine"]], check=True, capture_output=True)

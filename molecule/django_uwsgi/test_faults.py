@@ -25,7 +25,14 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
 ]
 
 
-@pytest.mark.parametrize(("variables", "words"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED])
+# With every `make test`; the rest of the table is for `make test-faults`.
+SHORT = ("value that --strict accepts", "missing WSGI module", "requirements that do not resolve")
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [pytest.param(*case[1:], id=case[0], marks=[] if case[0] in SHORT else [pytest.mark.long]) for case in REFUSED],
+)
 def test_refused_and_the_old_one_serves(variables: dict[str, Any], words: list[str]) -> None:
     before = processes()
     run = converge(variables=variables)
