@@ -13,12 +13,15 @@ from balancer import ADDRESS, HOST, SITE, STATS_PORT, all_up, converge, generati
 from fleet import FLEET, on, request, until
 from losses import losses
 
+TAKEN = 8099
 HTTP = {"name": "http", "bind": [f"{ADDRESS}:80"], "backend": "django"}
 
 
 @pytest.fixture(scope="module", autouse=True)
 def as_in_the_inventory_afterwards() -> t.Iterator[None]:
     all_up()
+    listener = f"import socket, time; s = socket.create_server(('{ADDRESS}', {TAKEN})); time.sleep(3600)"
+    on(HOST, f'setsid --fork timeout 3600 python3 -c "{listener}" > /dev/null 2>&1 < /dev/null')
     yield
     run = converge()
     assert run.rc == 0, run.out
@@ -39,7 +42,7 @@ def test_ten_reloads_lose_nothing_and_a_restart_does() -> None:
     with losses(SITE) as load:
         reloads(3)
         for _ in range(7):
-            on(HOST, f"docker exec {name()} kill -USR2 1")
+            on(HOST, f"docker exec {name()} sh -c 'kill -USR2 1'")
             time.sleep(0.5)
     assert server() == before
     assert load["lost"] == 0 and load["sent"] > 500, load
@@ -77,6 +80,7 @@ def test_several_frontends_and_backends() -> None:
         {"name": "inside", "bind": [f"{ADDRESS}:8081"], "backend": "api", "extra_config": "http-response set-header X-Inside yes"},
     ]
     backends = [{"name": "django"}, {"name": "api", "port": 8001, "balance": "leastconn", "extra_config": "http-check expect status 200"}]
+    assert converge().rc == 0
     before = server()
     run = converge(haproxy_frontends=frontends, haproxy_backends=backends, haproxy_log="plain")
     assert run.rc == 0 and server() == before, run.out
@@ -108,12 +112,12 @@ def test_check_mode_predicts_and_changes_nothing() -> None:
 
 FILE = "/etc/berth/current/haproxy.cfg:"
 # Those that `make test` tries; the others are for `make test-faults`.
-SHORT = ("timeout", "backend that is not there", "unknown key", "descriptors", "port of another")
+SHORT = ("timeout", "backend that is not there", "unknown key", "descriptors", "port of another", "socket")
 REFUSED: list[tuple[str, dict[str, t.Any], list[str]]] = [
     ("timeout", {"haproxy_timeouts": {"server": "soon"}}, ["unexpected character 's' in 'timeout server'", FILE]),
     ("name of a timeout", {"haproxy_timeouts": {"sever": "5s"}}, ["sever", FILE]),
-    ("balance", {"haproxy_balance": "fastest"}, ["fastest", FILE]),
-    ("interval", {"haproxy_check_interval": "often"}, ["often", FILE]),
+    ("balance", {"haproxy_balance": "fastest"}, ["balance only supports", FILE]),
+    ("interval", {"haproxy_check_interval": "often"}, ["unexpected character 'o'", FILE]),
     ("number", {"haproxy_retries": "many"}, ["haproxy_retries"]),
     ("choice", {"haproxy_log": "xml"}, ["haproxy_log", "json", "plain"]),
     ("address", {"haproxy_frontends": [{**HTTP, "bind": ["300.0.0.1:80"]}]}, ["300.0.0.1", FILE]),
@@ -130,19 +134,23 @@ REFUSED: list[tuple[str, dict[str, t.Any], list[str]]] = [
     ("verbatim, frontend", {"haproxy_frontends": [{**HTTP, "extra_config": "http-request nothing"}]}, ["nothing", FILE]),
     ("verbatim, whole", {"haproxy_extra_config": "listen twice\n    bind unbound:80:80"}, ["unbound", FILE]),
     ("missing image", {"haproxy_image": "127.0.0.1:1/no/such:image"}, ["127.0.0.1:1/no/such:image"]),
-    # What follows passes `haproxy -c`. The first ones would end the running workers, too, and are caught before anything is touched ...
-    ("descriptors", {"haproxy_maxconn": 5_000_000}, ["does not start"]),
-    ("chroot", {"haproxy_global_extra_config": "chroot /nonexistent"}, ["does not start", "Cannot chroot(/nonexistent)"]),
-    # ... and these only the process itself can know: the answer of the reload carries them.
+    # What follows passes `haproxy -c`. The first ones are caught before anything is touched: HAProxy would notice in the middle of a reload
+    # and stop listening while it tries again, or end the running workers ...
     (
         "port of another",
-        {"haproxy_frontends": [{**HTTP, "bind": [f"{ADDRESS}:80", f"{ADDRESS}:22"]}]},
-        ["did not take its new configuration", "cannot bind socket (Address already in use)", f"{ADDRESS}:22"],
+        {"haproxy_frontends": [{**HTTP, "bind": [f"{ADDRESS}:80", f"{ADDRESS}:{TAKEN}"]}]},
+        [f"{TAKEN}: Address already in use", FILE],
     ),
+    ("port of the statistics", {"haproxy_stats_port": TAKEN}, [f"{TAKEN}: Address already in use", FILE]),
+    ("privileged port", {"haproxy_frontends": [{**HTTP, "bind": [f"{ADDRESS}:79"]}]}, [f"{ADDRESS}:79: Permission denied", FILE]),
+    ("address of another host", {"haproxy_frontends": [{**HTTP, "bind": ["192.0.2.1:80"]}]}, ["192.0.2.1:80: Cannot assign", FILE]),
+    ("descriptors", {"haproxy_maxconn": 5_000_000}, ["does not start"]),
+    ("chroot", {"haproxy_global_extra_config": "chroot /nonexistent"}, ["does not start", "Cannot chroot(/nonexistent)"]),
+    # ... and this only the live process can know: the answer of the reload carries it.
     (
-        "address of another host",
-        {"haproxy_frontends": [{**HTTP, "bind": [f"{ADDRESS}:80", "192.0.2.1:80"]}]},
-        ["did not take its new configuration", "Cannot assign requested address", "192.0.2.1:80"],
+        "socket",
+        {"haproxy_frontends": [{**HTTP, "bind": [f"{ADDRESS}:80", "unix@/etc/berth/no.sock"]}]},
+        ["did not take its new configuration", "cannot bind UNIX socket", "/etc/berth/no.sock"],
     ),
 ]
 
@@ -176,11 +184,11 @@ def test_what_was_refused_does_not_stand_in_the_way() -> None:
 
 
 def test_replacement_that_cannot_start_leaves_the_old_one() -> None:
-    """An image whose HAProxy is none: the checks refuse it. A port that is taken for good: the new container says so and goes."""
+    """It would be another container. It cannot have the memory that HAProxy needs, and goes without a trace."""
     before = server(), workers(), generations()
     with losses(SITE) as load:
-        run = converge(haproxy_memory="310m", haproxy_stats_port=22)
-    assert run.rc != 0 and "Address already in use" in run.out, run.out
+        run = converge(haproxy_memory="6m")
+    assert run.rc != 0, run.out
     assert (server(), workers(), generations()) == before and load["lost"] == 0, load
     assert len(on(HOST, "docker ps --all --quiet --filter label=berth.service=haproxy").split()) == 1
 

@@ -1,7 +1,19 @@
-# Starts the candidate for a moment in a throw-away container. `haproxy -c` stops before limits are raised, memory is taken and privileges
-# are dropped, and a configuration that fails there takes the running workers down with it.
-# It must not listen where the live one does (that would take requests from it), so every bind becomes a socket under /tmp.
+# Finds what `haproxy -c` does not, in a throw-away container on the host's network. usage: sh try_config.sh CONFIG USERLIST PROBE
 set -eu
+
+# Can every address be bound? HAProxy would notice in the middle of a reload, and the old workers refuse connections while it tries again.
+# Bound and never listened on, an address takes no request from the container that serves on it (which shares it: SO_REUSEPORT, same uid).
+perl -MIO::Socket::IP -ne '
+    next unless /^\s*bind\s+(\S+)/;
+    for (split /,/, $1) {
+        my ($host, $port, $last) = /^(?:ipv[46]@|tcp[46]?@)?\[?([^\/@\$]*?)\]?:(\d+)(?:-(\d+))?$/ or next;
+        for my $number ($port .. ($last // $port)) {
+            IO::Socket::IP->new(LocalHost => $host =~ /^\*?$/ ? "0.0.0.0" : $host, LocalPort => $number, ReuseAddr => 1, ReusePort => 1)
+                or die "$ARGV:$.: bind $host:$number: $!\n";
+        }
+    }' "$1"
+
+# Does it start? What fails after the check (limits, memory, chroot) would end the running workers, too. Each bind becomes a socket in /tmp.
 mkdir -p "/run/haproxy/$BERTH_INSTANCE"
 perl -pe 's{^(\s*bind\s+)(?!quic)\S+}{$1unix\@/tmp/$..sock}; $_ = "\n" if /^\s*bind\s+quic/' "$1" > /tmp/haproxy.cfg
 haproxy -db -f /tmp/haproxy.cfg -f "$2" > /tmp/log 2>&1 &
