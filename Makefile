@@ -44,8 +44,9 @@ lint: venv-dev ## Check style, types and Ansible's own rules
 	ansible-lint
 
 .PHONY: unit
-unit: venv-dev ## Run the unit tests, which need no Docker
+unit: venv-dev ## Run the unit tests, and those of the sample project, which need no Docker
 	pytest
+	cd examples/music && HTTPS=false SECRET_KEY=only-for-its-own-tests DATABASE_URL=sqlite:///:memory: python manage.py test
 
 .PHONY: integration
 integration: venv-dev machine ## Run the tests of container_service with real containers
@@ -57,6 +58,10 @@ scenarios: venv-dev machine ## Run the Molecule scenarios: SCENARIOS='nginx hapr
 	set -e; for scenario in $(SCENARIOS); do \
 	    PYTEST_ADDOPTS="$(if $(FAULTS),,-m 'not long')" molecule test -s $$scenario; \
 	done
+
+.PHONY: bench
+bench: venv-dev ## Time an unchanged run of the lab beside stock tasks for the same files and containers
+	tests/bench/run --at-least 6
 
 .PHONY: clean
 clean: ## Remove what the scenarios keep between them

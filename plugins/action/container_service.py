@@ -24,9 +24,9 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
         arguments = dict(self._task.args)
-        result = run_module(self, task_vars, MODULE, {**arguments, "defer_disruption": True})
-        if not result.get("deferred"):
-            return result
+        first = run_module(self, task_vars, MODULE, {**arguments, "defer_disruption": True})
+        if not first.get("deferred"):
+            return first
         service = arguments["service"]
         with Turn(f"{service['project']}-{service['name']}") as turn:
             if turn.failed_host:
@@ -34,7 +34,10 @@ class ActionModule(ActionBase):
                     failed=True,
                     msg=f"{turn.failed_host} failed in its turn, so {service['name']} was left as it was on this host and runs on.",
                 )
-            result = run_module(self, task_vars, MODULE, arguments)
-            if result.get("failed"):
-                turn.fail(task_vars["inventory_hostname"])
+            result: dict[str, t.Any] = dict(failed=True)  # also when the host is lost in its turn
+            try:
+                result = run_module(self, task_vars, MODULE, arguments)
+            finally:
+                if result.get("failed"):
+                    turn.fail(task_vars["inventory_hostname"])
         return result

@@ -13,6 +13,7 @@ undo it; when a later one fails, they are undone in reverse, and the error says 
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import errno
 import json
@@ -53,12 +54,17 @@ def inspect_all() -> list[dict[str, t.Any]]:
     ids = must(["docker", "ps", "--all", "--quiet", "--no-trunc"], "listing containers").split()
     if not ids:
         return []
+    outcome = run(["docker", "inspect", "--type", "container", *ids])
     # A container that vanished in between makes the command fail and still print the others.
-    return json.loads(run(["docker", "inspect", "--type", "container", *ids]).out or "[]")
+    if outcome.rc != 0 and "no such" not in outcome.err.lower():
+        raise EngineError(f"inspecting containers failed: {outcome.text}")
+    return json.loads(outcome.out or "[]")
 
 
 def inspect_one(name: str) -> dict[str, t.Any] | None:
     outcome = run(["docker", "inspect", "--type", "container", name])
+    if outcome.rc != 0 and "no such" not in outcome.err.lower():
+        raise EngineError(f"inspecting the container {name} failed: {outcome.text}")
     return json.loads(outcome.out)[0] if outcome.rc == 0 else None
 
 
@@ -86,10 +92,16 @@ def _as_container(found: dict[str, t.Any]) -> Container:
     return Container(
         name=_name(found),
         instance=labels.get(argv_of.LABEL_INSTANCE, ""),
-        running=bool(state.get("Running")) and not state.get("Paused"),
-        healthy=(state.get("Health") or {}).get("Status") == "healthy" and not state.get("Restarting"),
+        # One that crashes again and again is "running" to the engine in between; it serves nobody, and no reload can reach it.
+        running=bool(state.get("Running")) and not state.get("Paused") and not state.get("Restarting"),
+        healthy=(state.get("Health") or {}).get("Status") == "healthy",
         spec=labels.get(argv_of.LABEL_SPEC, "{}"),
-        ports=tuple((item["HostIp"], int(item["HostPort"])) for items in bindings.values() for item in items or ()),
+        ports=tuple(
+            (item.get("HostIp", ""), int(item["HostPort"]))
+            for items in bindings.values()
+            for item in items or ()
+            if state.get("Running") and item.get("HostPort", "").isdigit()
+        ),
     )
 
 
@@ -101,25 +113,37 @@ def _refuse_strangers(service: Service, found: t.Iterable[dict[str, t.Any]]) -> 
                 f"project {service.project} on this host belongs to the fleet {labels.get(argv_of.LABEL_FLEET)!r} "
                 f"(container {_name(container)}), this inventory is the fleet {service.fleet!r}: give one of the two another berth_project."
             )
+        neighbour = service.host_network and container["State"].get("Running") and labels.get(argv_of.LABEL_SERVICE) == service.name
+        if neighbour and labels.get(argv_of.LABEL_PROJECT) != service.project:
+            raise EngineError(
+                f"{_name(container)} uses this host's network already, and would share its ports with {service.name} of {service.project} "
+                "without an error: give the two projects hosts of their own."
+            )
         if _name(container) == service.container and not _is_ours(container, service):
             raise EngineError(f"a container named {service.container} exists on this host and is not ours: rename or remove it.")
 
 
-def observe(service: Service) -> Actual:
-    """What is on this host for `service`. Reads only."""
+def observe(service: Service, check_mode: bool = False) -> Actual:
+    """What is on this host for `service`. Reads only; in check mode, an engine that does not answer is one that is not there yet."""
     missing = tuple(item.path for item in service.directories if not os.path.isdir(item.path))
     files = Actual(
         missing_directories=missing,
         config_files=_files.read_files(f"{service.config_root}/current") if service.reload else {},
         config_current=_files.link_target(f"{service.config_root}/current") if service.reload else "",
         config_staged=_files.version_matches(service.config_directory, service.config_texts, service) if service.config else False,
+        has_versions=Path(service.config_root).is_dir() or Path(f"{service.directory}/secrets").is_dir(),
         secrets_staged=_files.version_matches(service.secrets_directory, service.secrets, service) if service.secrets else False,
         links={item.link: _files.link_target(item.link) for item in service.switch},
         withdrawn=bool(service.before_stop.withdraw) and not os.path.exists(service.before_stop.withdraw),
     )
     if not docker_present():
         return files
-    wait_for_engine()
+    try:
+        wait_for_engine(0 if check_mode else 30)
+    except EngineError:
+        if not check_mode:
+            raise
+        return files
     found = inspect_all()
     _refuse_strangers(service, found)
     containers = tuple(_as_container(item) for item in found if _is_ours(item, service))
@@ -197,6 +221,7 @@ class Execution:
     actual: Actual
     undo: list[t.Callable[[], None]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    committed: bool = False
 
 
 def stage(service: Service) -> None:
@@ -215,7 +240,7 @@ def execute(service: Service, actual: Actual, plan: Plan) -> list[str]:
     try:
         for step in plan.steps:
             _STEPS[step.do](execution, step.target)
-    except (EngineError, OSError) as error:
+    except Exception as error:  # whatever it is, what was begun is taken back
         raise EngineError("\n".join([str(error), *_undo(execution)])) from error
     if plan.steps:
         _prune(service)
@@ -224,12 +249,19 @@ def execute(service: Service, actual: Actual, plan: Plan) -> list[str]:
 
 def _undo(execution: Execution) -> list[str]:
     """Takes everything back, the last first; one failure does not keep the rest from being undone."""
+    if execution.committed:
+        return ["The new container serves; the next run removes what is left of the old one."]
     told = []
+    if execution.undo:
+        with contextlib.suppress(EngineError):  # what cannot be undone says so below
+            wait_for_engine()
     for action in reversed(execution.undo):
         try:
             action()
         except (EngineError, OSError) as error:
             told.append(f"Undoing it failed too: {error}")
+    if told:
+        return [*told, "Look at the host, and run this again: it continues from what it finds."]
     running = [item.name for item in execution.actual.containers if item.running]
     told.append(f"What ran before runs on: {', '.join(running)}." if running else "Nothing of this service ran before.")
     return told
@@ -273,8 +305,15 @@ def _secrets(execution: Execution, _target: str) -> None:
     _files.write_version(service.secrets_directory, service.secrets, service)
 
 
+def _commit(execution: Execution, _target: str) -> None:
+    """The new container serves: what fails from here on is no reason to go back."""
+    execution.undo.clear()
+    execution.committed = True
+
+
 def _config(execution: Execution, _target: str) -> None:
     _files.write_version(execution.service.config_directory, execution.service.config_texts, execution.service)
+    os.chmod(execution.service.config_root, 0o755)  # noqa: S103 - the umask of a hardened host would keep the service out of its own mount
 
 
 def _validate(execution: Execution, _target: str) -> None:
@@ -294,10 +333,11 @@ def _validate(execution: Execution, _target: str) -> None:
 def _check_ports(execution: Execution, _target: str) -> None:
     """Docker notices a taken port only when the new container starts, and the old one would have been stopped by then."""
     service = execution.service
-    held = {port for item in execution.actual.containers if item.running for port in item.ports}
+    held = {port for item in execution.actual.containers for port in item.ports}
+    everywhere = ("", "0.0.0.0", "::")  # noqa: S104 (compared with, not bound)
     for port in service.ports:
-        if (port.address, port.port) in held:
-            continue
+        if any(number == port.port and (address == port.address or {address, port.address} & {*everywhere}) for address, number in held):
+            continue  # our own: it is given up before the new container starts
         family = socket.AF_INET6 if ":" in port.address else socket.AF_INET
         kind = socket.SOCK_STREAM if port.protocol == "tcp" else socket.SOCK_DGRAM
         with socket.socket(family, kind) as probe:
@@ -389,8 +429,8 @@ def _for_instance(probe: Probe, new: str, old: str) -> Probe:
 
 
 def _stop(execution: Execution, name: str) -> None:
-    must(argv_of.stop(name, execution.service.stop_grace), f"stopping the container {name}")
     execution.undo.append(lambda: _start_again(execution.service, name))
+    must(argv_of.stop(name, execution.service.stop_grace), f"stopping the container {name}")
 
 
 def _start_again(service: Service, name: str) -> None:
@@ -427,6 +467,7 @@ def _wait_healthy(execution: Execution, name: str) -> None:
     """Asks the health command itself, several times a second: no dependence on the engine's own interval."""
     health = execution.service.health
     deadline = time.monotonic() + health.wait
+    before = (inspect_one(name) or {}).get("RestartCount", 0)
     while True:
         outcome = run(argv_of.exec_in(name, health.command), timeout=health.timeout + 1)
         if outcome.rc == 0:
@@ -435,7 +476,7 @@ def _wait_healthy(execution: Execution, name: str) -> None:
         if found is None:
             raise EngineError(f"the container {name} vanished while it was starting.")
         state = found["State"]
-        ended = state["Status"] in ("exited", "dead") or found.get("RestartCount", 0) >= 3
+        ended = state["Status"] in ("exited", "dead") or found.get("RestartCount", 0) >= before + 3
         if ended or time.monotonic() > deadline:
             why = f"ended with code {state.get('ExitCode')}" if ended else f"did not become healthy within {health.wait} s"
             said = outcome.text or f"exit code {outcome.rc}"
@@ -522,6 +563,7 @@ _STEPS: dict[str, t.Callable[[Execution, str], None]] = {
     "config": _config,
     "validate": _validate,
     "check_ports": _check_ports,
+    "commit": _commit,
     "create": _create,
     "rename": _rename,
     "rename_to_final": _rename_to_final,

@@ -26,7 +26,7 @@ def link_target(path: str) -> str:
 
 def read_files(directory: str) -> dict[str, str]:
     root = Path(directory)
-    return {str(path.relative_to(root)): path.read_text(errors="replace") for path in sorted(root.rglob("*")) if path.is_file()}
+    return {str(path.relative_to(root)): path.read_bytes().decode("utf-8", "replace") for path in sorted(root.rglob("*")) if path.is_file()}
 
 
 def version_matches(directory: str, texts: dict[str, str], service: Service) -> bool:
@@ -38,7 +38,10 @@ def version_matches(directory: str, texts: dict[str, str], service: Service) -> 
 
 
 def write_version(directory: str, texts: dict[str, str], service: Service) -> None:
-    """Writes a version completely under another name, then renames it: it is there as a whole or not at all."""
+    """Writes a version completely under another name, then renames it: it is there as a whole or not at all.
+
+    A version that is there and was damaged is mended file by file: a running container may have mounted that very directory.
+    """
     os.makedirs(os.path.dirname(directory), mode=0o755, exist_ok=True)
     staging = f"{directory}.{os.getpid()}.tmp"
     shutil.rmtree(staging, ignore_errors=True)
@@ -54,10 +57,15 @@ def write_version(directory: str, texts: dict[str, str], service: Service) -> No
     for folder, _folders, _files in os.walk(staging):
         os.chown(folder, service.uid, service.gid)
         os.chmod(folder, 0o500)
-    if os.path.isdir(directory):
-        os.rename(directory, f"{staging}.damaged")
-    os.rename(staging, directory)
-    shutil.rmtree(f"{staging}.damaged", ignore_errors=True)
+    if not os.path.isdir(directory):
+        os.rename(staging, directory)
+        return
+    for name in texts:
+        os.makedirs(os.path.dirname(f"{directory}/{name}"), exist_ok=True)
+        os.replace(f"{staging}/{name}", f"{directory}/{name}")
+    for name in set(read_files(directory)) - set(texts):
+        os.unlink(f"{directory}/{name}")
+    shutil.rmtree(staging)
 
 
 def point(link: str, target: str) -> None:

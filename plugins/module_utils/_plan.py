@@ -47,6 +47,7 @@ class Actual:
     config_current: str = ""
     config_staged: bool = False
     secrets_staged: bool = False
+    has_versions: bool = False
     loaded: bool = False
     restart_pending: bool = False
     links: dict[str, str] = field(default_factory=dict)
@@ -63,7 +64,7 @@ class Step:
     @property
     def changes(self) -> bool:
         """Checks and waits change nothing by themselves."""
-        return self.do not in ("validate", "check_ports", "wait_healthy", "drain", "restart_if_pending")
+        return self.do not in ("validate", "check_ports", "wait_healthy", "drain", "restart_if_pending", "commit")
 
 
 @dataclass(frozen=True)
@@ -90,12 +91,15 @@ def plan(service: Service, actual: Actual, switch: bool = True) -> Plan:
     keeper = next((item for item in actual.containers if item.running and item.instance == service.instance), None)
     others = [item for item in actual.containers if item is not keeper]
     steps = _prepare(service, actual)
+    pending = False
     if keeper is None:
         steps += _replace(service, others) if not service.beside else _start_beside(service, others)
     else:
-        steps += _adjust(service, actual, keeper, prepared=steps)
-    retire, pending = _retire(service, actual, others, switch) if service.beside else (_clear(others) if keeper else [], False)
-    steps += retire
+        # First, since a leftover may have the name that the keeper gets back.
+        steps += (_clear(others) if not service.beside else []) + _adjust(service, actual, keeper, prepared=steps)
+    if service.beside:
+        retire, pending = _retire(service, actual, others, switch)
+        steps += retire
     diff = _diff(service, actual, keeper, others)
     return Plan(
         steps=tuple(steps),
@@ -114,7 +118,7 @@ def remove(service: Service, actual: Actual) -> Plan:
         steps += ([Step("withdraw"), Step("drain", item.name), Step("stop", item.name)] if item.running else []) + [
             Step("remove", item.name)
         ]
-    if actual.config_current or actual.config_staged or actual.secrets_staged:
+    if actual.has_versions:
         steps.append(Step("forget"))
     steps += [Step("unlink", item.link) for item in service.switch if actual.links.get(item.link)]
     diff = [_spec_diff(item.name, item.spec, "{}") for item in actual.containers]
@@ -157,7 +161,7 @@ def _replace(service: Service, others: list[Container]) -> list[Step]:
     steps += [Step("drain", name) for name in asides] + [Step("stop", name) for name in asides]
     steps += _start(service)
     steps += [Step("put_back")] if service.before_stop.withdraw else []
-    return steps + [Step("remove", name) for name in asides]
+    return steps + ([Step("commit")] if asides else []) + [Step("remove", name) for name in asides]
 
 
 def _aside(service: Service, item: Container) -> str:
@@ -186,7 +190,7 @@ def _adjust(service: Service, actual: Actual, keeper: Container, prepared: list[
         steps += [Step("withdraw"), Step("drain", service.container), Step("restart", service.container)]
     if steps or prepared or not keeper.healthy:
         steps.append(Step("wait_healthy", service.container))
-    if service.before_stop.withdraw and (actual.withdrawn or any(step.do == "withdraw" for step in steps)):
+    if service.before_stop.withdraw and (actual.withdrawn or any(step.do in ("withdraw", "restart_if_pending") for step in steps)):
         steps.append(Step("put_back"))
     return steps if any(step.do != "wait_healthy" for step in steps) or not keeper.healthy else []
 
@@ -201,8 +205,8 @@ def _retire(service: Service, actual: Actual, others: list[Container], switch: b
         return [], True
     steps = [Step("switch")] if links else []
     for item in old:
-        steps += ([Step("drain", item.name), Step("stop", item.name)] if item.running else []) + [Step("remove", item.name)]
-    return steps, False
+        steps += [Step("drain", item.name), Step("stop", item.name)] if item.running else []
+    return steps + ([Step("commit")] if old else []) + [Step("remove", item.name) for item in old], False
 
 
 def _clear(others: list[Container]) -> list[Step]:

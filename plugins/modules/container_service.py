@@ -108,7 +108,9 @@ options:
         type: str
         required: true
       directories:
-        description: Directories on the host that are made when they are missing and never removed.
+        description:
+          - Directories on the host that are made when they are missing, and stay.
+          - One with V({instance}) in its path belongs to that instance, and goes with it.
         type: list
         elements: dict
         default: []
@@ -518,7 +520,7 @@ from ansible_collections.berth.django.plugins.module_utils._spec import SERVICE_
 
 def converge(module: AnsibleModule, service: Service) -> dict[str, object]:
     """Uses of `module`: its parameters, check_mode and warn()."""
-    actual = _engine.observe(service)
+    actual = _engine.observe(service, module.check_mode)
     if module.params["state"] == "absent":
         plan = _plan.remove(service, actual)
     else:

@@ -29,8 +29,11 @@ def run_module(action: ActionBase, task_vars: dict[str, t.Any], module_name: str
     In check mode a host that does not answer is skipped with a message, since it may not exist yet: a check of a fleet
     that is still to be made tells what it can about the hosts that are there.
     """
+    # Ansible masks no_log values in what a module writes to syslog only where they look the same in Python's notation, which a value of
+    # several lines does not: nothing is written there at all.
+    quiet = {**task_vars, "ansible_no_target_syslog": True}
     try:
-        return action._execute_module(module_name=module_name, module_args={**module_args, "holder": holder()}, task_vars=task_vars)
+        return action._execute_module(module_name=module_name, module_args={**module_args, "holder": holder()}, task_vars=quiet)
     except AnsibleConnectionFailure as error:
         if not action._task.check_mode:
             raise

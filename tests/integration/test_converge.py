@@ -191,6 +191,9 @@ def test_a_run_that_is_killed_after_any_step_is_completed_by_the_next(
     steps = plan(two, actual).steps
     for count in range(1, len(steps)):
         _engine.execute(two, actual, Plan(steps=steps[:count]))
+        if count % 2:  # somebody takes the change back first
+            converge(one)
+            assert not converge(one).changed, steps[count - 1]
         converge(two)
         assert set(running()) == {two.container}, steps[count - 1]
         assert loaded(two.container) == "two"
@@ -207,6 +210,49 @@ def test_a_killed_container_and_a_wrong_file_are_healed(base_image: str, directo
     (Path(wanted.config_directory) / "app.conf").write_text("tampered")
     converge(wanted)
     assert loaded() == "one"
+    assert not converge(wanted).changed
+
+
+def test_a_damaged_version_is_mended_in_the_place_that_is_mounted(base_image: str, directory: Path) -> None:
+    wanted = service(base_image, directory, secrets={"password": "of two\r\nlines", "other": "kept"})
+    converge(wanted)
+    before = running()
+    (Path(wanted.secrets_directory) / "password").write_text("tampered")
+    assert converge(wanted).changed
+    assert running() == before
+    assert docker("exec", "converge-app", "od", "-An", "-c", "/run/secrets/password").split()[4:7] == ["o", "\\r", "\\n"]
+    assert not converge(wanted).changed
+
+
+def test_a_container_that_crashes_again_and_again_is_replaced(base_image: str, directory: Path) -> None:
+    crashing = ["bash", "-c", f"grep -q one /etc/berth/current/app.conf && exit 1; {SERVE}"]
+    wanted = service(base_image, directory, command=crashing, text="two")
+    converge(wanted)
+    link = directory / "app/config/current"
+    bad = Path(service(base_image, directory, command=crashing).config_directory)
+    bad.mkdir(mode=0o755)
+    (bad / "app.conf").write_text("one\n")
+    link.unlink()
+    link.symlink_to(bad.name)
+    docker("restart", "-t", "1", "converge-app")
+    time.sleep(3)
+    converge(wanted)
+    assert loaded() == "two"
+
+
+def test_a_paused_container_and_another_address_of_its_port(base_image: str, directory: Path) -> None:
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        number = free.getsockname()[1]
+    port = dict(address="127.0.0.1", port=number, container_port=80)
+    wanted = service(base_image, directory, ports=[port])
+    converge(wanted)
+    docker("pause", "converge-app")
+    converge(wanted)
+    assert loaded() == "one"
+    everywhere = service(base_image, directory, ports=[dict(port, address="0.0.0.0", public=True)])
+    converge(everywhere)
+    converge(wanted)
     assert not converge(wanted).changed
 
 
@@ -242,6 +288,14 @@ def test_another_fleet_and_a_stranger_are_refused(base_image: str, directory: Pa
             converge(wanted)
     finally:
         docker("rm", "converge-app")
+
+
+def test_two_projects_do_not_share_the_ports_of_a_host(base_image: str, directory: Path) -> None:
+    """Both would bind with SO_REUSEPORT, and the kernel would send connections to either."""
+    shape: dict[str, t.Any] = dict(host_network=True, networks=[], reload=None, proof=None)
+    converge(service(base_image, directory, **shape))
+    with pytest.raises(_engine.EngineError, match="converge-app uses this host's network already"):
+        converge(service(base_image, directory, **shape, project="another"))
 
 
 def test_absent(base_image: str, directory: Path) -> None:

@@ -35,7 +35,12 @@ def running(service: t.Any, **changes: t.Any) -> Container:
 OLD = Container(name="music-nginx", instance="old", running=True)
 OLD_BESIDE = Container(name="music-nginx-old", instance="old", running=True)
 CONVERGED = Actual(
-    **PREPARED, containers=(running(STOP_FIRST),), config_current=STOP_FIRST.generation, loaded=True, config_files=STOP_FIRST.config_texts
+    **PREPARED,
+    has_versions=True,
+    containers=(running(STOP_FIRST),),
+    config_current=STOP_FIRST.generation,
+    loaded=True,
+    config_files=STOP_FIRST.config_texts,
 )
 CONVERGED_BESIDE = Actual(**PREPARED, containers=(running(BESIDE),), links={"/run/current": f"{BESIDE.instance}.sock"})
 CREATE = ["validate", "check_ports", "create", "point_config", "start", "wait_healthy", "put_back"]
@@ -62,6 +67,7 @@ CREATE = ["validate", "check_ports", "create", "point_config", "start", "wait_he
                 "start",
                 "wait_healthy",
                 "put_back",
+                "commit",
                 "remove",
             ],
         ),
@@ -73,12 +79,12 @@ CREATE = ["validate", "check_ports", "create", "point_config", "start", "wait_he
         (
             "other files",
             dataclasses.replace(CONVERGED, config_current="x", loaded=False),
-            ["validate", "point_config", "reload", "restart_if_pending", "wait_healthy"],
+            ["validate", "point_config", "reload", "restart_if_pending", "wait_healthy", "put_back"],
         ),
         (
             "killed before the reload",
             dataclasses.replace(CONVERGED, loaded=False),
-            ["validate", "point_config", "reload", "restart_if_pending", "wait_healthy"],
+            ["validate", "point_config", "reload", "restart_if_pending", "wait_healthy", "put_back"],
         ),
         (
             "killed before a restart",
@@ -110,7 +116,7 @@ def test_stop_first(name: str, actual: Actual, steps: list[str]) -> None:
             "replaces",
             dataclasses.replace(CONVERGED_BESIDE, containers=(OLD_BESIDE,), links={"/run/current": "old.sock"}),
             True,
-            ["create", "start", "wait_healthy", "switch", "drain", "stop", "remove"],
+            ["create", "start", "wait_healthy", "switch", "drain", "stop", "commit", "remove"],
             False,
         ),
         (
@@ -124,7 +130,7 @@ def test_stop_first(name: str, actual: Actual, steps: list[str]) -> None:
             "killed after the switch",
             dataclasses.replace(CONVERGED_BESIDE, containers=(running(BESIDE), OLD_BESIDE)),
             True,
-            ["drain", "stop", "remove"],
+            ["drain", "stop", "commit", "remove"],
             False,
         ),
     ],
