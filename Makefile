@@ -41,12 +41,13 @@ lint: venv-dev ## Check style, types and Ansible's own rules
 	ruff format --check .
 	mypy
 	yamllint .
+	antsibull-changelog lint
 	ansible-lint
 
 .PHONY: unit
 unit: venv-dev ## Run the unit tests, and those of the sample project, which need no Docker
 	pytest
-	cd examples/music && HTTPS=false SECRET_KEY=only-for-its-own-tests DATABASE_URL=sqlite:///:memory: python manage.py test
+	cd examples/music && LOG_LEVEL=CRITICAL HTTPS=false SECRET_KEY=only-for-its-own-tests DATABASE_URL=sqlite:///:memory: python manage.py test
 
 .PHONY: integration
 integration: venv-dev machine ## Run the tests of container_service with real containers

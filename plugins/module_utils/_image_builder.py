@@ -22,7 +22,7 @@ from pathlib import Path
 from ansible_collections.berth.django.plugins.module_utils import _build, _registry
 from ansible_collections.berth.django.plugins.module_utils._build import docker
 from ansible_collections.berth.django.plugins.module_utils._docker_argv import DOCKER_CONFIG
-from ansible_collections.berth.django.plugins.module_utils._engine import image_present
+from ansible_collections.berth.django.plugins.module_utils._observe import image_present
 from ansible_collections.berth.django.plugins.module_utils._shell import EngineError, docker_present, run, wait_for_engine
 
 BUILD_TIMEOUT = 3600

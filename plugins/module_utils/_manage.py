@@ -17,7 +17,7 @@ import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.berth.django.plugins.module_utils import _django, _django_inside, _docker_argv, _engine
+from ansible_collections.berth.django.plugins.module_utils import _django, _django_inside, _docker_argv, _engine, _observe
 from ansible_collections.berth.django.plugins.module_utils._shell import (
     EngineError,
     Outcome,
@@ -146,7 +146,7 @@ def project_of(module: AnsibleModule) -> Project:
 def with_container(project: Project, entrypoint_given: bool) -> Project:
     """With the container to use, and its entry point; without a container where the service's own does not serve as it is described."""
     name = project.service.container if project.service else project.container
-    found = _engine.inspect_one(name)
+    found = _observe.inspect_one(name)
     if project.service and not (found and _is_what_it_would_be(found, project.service)):
         return project
     if found is None:
@@ -165,7 +165,7 @@ def _is_what_it_would_be(found: dict[str, t.Any], service: Service) -> bool:
 
 def why_unknown(service: Service) -> str:
     """Why nothing can be asked in a container of its own yet; an empty string when it can."""
-    if not _engine.image_present(service.image):
+    if not _observe.image_present(service.image):
         return f"the image {service.image} is not on this host yet"
     sources = [item.source for item in service.mounts] + ([service.secrets_directory] if service.secrets else [])
     missing = [path for path in sources if not os.path.isdir(path)]

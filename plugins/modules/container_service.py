@@ -514,13 +514,13 @@ unknown:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.berth.django.plugins.module_utils import _engine, _plan
+from ansible_collections.berth.django.plugins.module_utils import _engine, _observe, _plan, _shell
 from ansible_collections.berth.django.plugins.module_utils._spec import SERVICE_ARGUMENT_SPEC, Service, parse
 
 
 def converge(module: AnsibleModule, service: Service) -> dict[str, object]:
     """Uses of `module`: its parameters, check_mode and warn()."""
-    actual = _engine.observe(service, module.check_mode)
+    actual = _observe.observe(service, module.check_mode)
     if module.params["state"] == "absent":
         plan = _plan.remove(service, actual)
     else:
@@ -558,11 +558,11 @@ def main() -> None:
         service = parse(module.params["service"])
         if module.check_mode:
             module.exit_json(**converge(module, service))
-        with _engine.project_lock(service.project, module.params["holder"]) as waited:
+        with _shell.project_lock(service.project, module.params["holder"]) as waited:
             if waited:
                 module.warn(waited)
             module.exit_json(**converge(module, service))
-    except (ValueError, _engine.EngineError) as error:
+    except (ValueError, _shell.EngineError) as error:
         module.fail_json(msg=str(error))
 
 

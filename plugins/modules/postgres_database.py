@@ -110,7 +110,7 @@ unknown:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.berth.django.plugins.module_utils import _docker_argv, _engine, _postgres
+from ansible_collections.berth.django.plugins.module_utils import _docker_argv, _observe, _postgres, _shell
 
 TIMEOUT = 300
 
@@ -119,22 +119,22 @@ def psql(module: AnsibleModule, script: str) -> str:
     """Uses of `module`: its parameters."""
     parameters = module.params
     argv = ["psql", "-XAtq", "-h", parameters["socket_directory"], "-U", parameters["superuser"], "-d", "postgres"]
-    outcome = _engine.run(_docker_argv.exec_in(parameters["container"], argv, interactive=True), stdin=script, timeout=TIMEOUT)
+    outcome = _shell.run(_docker_argv.exec_in(parameters["container"], argv, interactive=True), stdin=script, timeout=TIMEOUT)
     if outcome.rc != 0:
-        raise _engine.EngineError(f"PostgreSQL in {parameters['container']} refused: {_postgres.without_verifiers(outcome.text)}")
+        raise _shell.EngineError(f"PostgreSQL in {parameters['container']} refused: {_postgres.without_verifiers(outcome.text)}")
     return outcome.out
 
 
 def ask(module: AnsibleModule, wanted: _postgres.Wanted) -> _postgres.Actual:
     """Uses of `module`: its parameters and check_mode."""
     container = module.params["container"]
-    found = _engine.inspect_one(container) if _engine.docker_present() else None
+    found = _observe.inspect_one(container) if _shell.docker_present() else None
     if found and found["State"].get("Running"):
         return _postgres.answer(psql(module, _postgres.question(wanted)))
     if module.check_mode:
         return _postgres.Actual(known=False)
     state = "is not running" if found else "does not exist"
-    raise _engine.EngineError(f"the container {container} {state}: converge the role postgres first.")
+    raise _shell.EngineError(f"the container {container} {state}: converge the role postgres first.")
 
 
 def converge(module: AnsibleModule) -> dict[str, object]:
@@ -186,11 +186,11 @@ def main() -> None:
     try:
         if module.check_mode:
             module.exit_json(**converge(module))
-        with _engine.project_lock(module.params["project"], module.params["holder"]) as waited:
+        with _shell.project_lock(module.params["project"], module.params["holder"]) as waited:
             if waited:
                 module.warn(waited)
             module.exit_json(**converge(module))
-    except (ValueError, _engine.EngineError) as error:
+    except (ValueError, _shell.EngineError) as error:
         module.fail_json(msg=str(error))
 
 

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import pytest
 from _docker import docker
-from ansible_collections.berth.django.plugins.module_utils import _engine
+from ansible_collections.berth.django.plugins.module_utils import _engine, _observe, _shell
 from ansible_collections.berth.django.plugins.module_utils._plan import Plan, plan, remove
 from ansible_collections.berth.django.plugins.module_utils._spec import Service, parse
 
@@ -67,7 +67,7 @@ def beside(base: str, directory: Path, **changes: t.Any) -> Service:
 
 
 def converge(wanted: Service, switch: bool = True) -> Plan:
-    actual = _engine.observe(wanted)
+    actual = _observe.observe(wanted)
     found = plan(wanted, actual, switch)
     _engine.execute(wanted, actual, found)
     return found
@@ -128,7 +128,7 @@ def test_what_is_refused_leaves_what_runs(base_image: str, directory: Path, chan
     first = service(base_image, directory)
     converge(first)
     before = running()
-    with pytest.raises(_engine.EngineError) as caught:
+    with pytest.raises(_shell.EngineError) as caught:
         converge(service(base_image, directory, **changes))
     for word in [*words, "What ran before runs on"]:
         assert word in str(caught.value)
@@ -147,10 +147,10 @@ def test_a_taken_port_is_noticed_before_anything_stops(base_image: str, director
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = dict(address="127.0.0.1", port=taken.getsockname()[1], container_port=80)
-        with pytest.raises(_engine.EngineError, match=f"port {port['port']} on 127.0.0.1 is taken"):
+        with pytest.raises(_shell.EngineError, match=f"port {port['port']} on 127.0.0.1 is taken"):
             converge(service(base_image, directory, ports=[port]))
     assert running() == before
-    with pytest.raises(_engine.EngineError, match="not an address of this host"):
+    with pytest.raises(_shell.EngineError, match="not an address of this host"):
         converge(service(base_image, directory, ports=[dict(address="192.0.2.1", port=80, container_port=80)]))
     assert running() == before
 
@@ -174,7 +174,7 @@ def test_beside_that_fails_leaves_the_old_one_serving(base_image: str, directory
     one = beside(base_image, directory)
     converge(one)
     before = running()
-    with pytest.raises(_engine.EngineError, match="ended with code 5"):
+    with pytest.raises(_shell.EngineError, match="ended with code 5"):
         converge(beside(base_image, directory, command=["bash", "-c", "exit 5"]))
     assert running() == before
     assert os.readlink(directory / "current") == one.instance
@@ -187,7 +187,7 @@ def test_a_run_that_is_killed_after_any_step_is_completed_by_the_next(
     """A killed module undoes nothing: taking only the first steps of a plan is the same."""
     one, two = shape(base_image, directory), shape(base_image, directory, memory="65m", text="two")
     converge(one)
-    actual = _engine.observe(two)
+    actual = _observe.observe(two)
     steps = plan(two, actual).steps
     for count in range(1, len(steps)):
         _engine.execute(two, actual, Plan(steps=steps[:count]))
@@ -199,7 +199,7 @@ def test_a_run_that_is_killed_after_any_step_is_completed_by_the_next(
         assert loaded(two.container) == "two"
         assert not converge(two).changed, steps[count - 1]
         converge(one)
-        actual = _engine.observe(two)
+        actual = _observe.observe(two)
         steps = plan(two, actual).steps
 
 
@@ -263,7 +263,7 @@ def test_secrets_are_files_and_nothing_else(base_image: str, directory: Path) ->
     path = Path(wanted.secrets_directory) / "password"
     assert (path.stat().st_mode & 0o777, path.stat().st_uid) == (0o400, 10777)
     assert docker("exec", "converge-app", "cat", "/run/secrets/password") == SECRET
-    assert "read_only" not in str(plan(wanted, _engine.observe(wanted)).diff)
+    assert "read_only" not in str(plan(wanted, _observe.observe(wanted)).diff)
 
 
 def test_the_sandbox(base_image: str, directory: Path) -> None:
@@ -279,12 +279,12 @@ def test_the_sandbox(base_image: str, directory: Path) -> None:
 def test_another_fleet_and_a_stranger_are_refused(base_image: str, directory: Path) -> None:
     wanted = service(base_image, directory)
     converge(wanted)
-    with pytest.raises(_engine.EngineError, match="belongs to the fleet 'test'"):
+    with pytest.raises(_shell.EngineError, match="belongs to the fleet 'test'"):
         converge(dataclasses.replace(wanted, fleet="other"))
     docker("rm", "--force", "converge-app")
     docker("create", "--name", "converge-app", base_image, "true")
     try:
-        with pytest.raises(_engine.EngineError, match="is not ours"):
+        with pytest.raises(_shell.EngineError, match="is not ours"):
             converge(wanted)
     finally:
         docker("rm", "converge-app")
@@ -294,34 +294,34 @@ def test_two_projects_do_not_share_the_ports_of_a_host(base_image: str, director
     """Both would bind with SO_REUSEPORT, and the kernel would send connections to either."""
     shape: dict[str, t.Any] = dict(host_network=True, networks=[], reload=None, proof=None)
     converge(service(base_image, directory, **shape))
-    with pytest.raises(_engine.EngineError, match="converge-app uses this host's network already"):
+    with pytest.raises(_shell.EngineError, match="converge-app uses this host's network already"):
         converge(service(base_image, directory, **shape, project="another"))
 
 
 def test_absent(base_image: str, directory: Path) -> None:
     wanted = service(base_image, directory)
     converge(wanted)
-    actual = _engine.observe(wanted)
+    actual = _observe.observe(wanted)
     _engine.execute(wanted, actual, remove(wanted, actual))
     assert running() == {}
     assert not Path(wanted.secrets_directory).exists()
-    assert remove(wanted, _engine.observe(wanted)).steps == ()
+    assert remove(wanted, _observe.observe(wanted)).steps == ()
 
 
 def test_a_second_run_waits_and_is_told_for_whom() -> None:
     program = (
-        "import sys, time; from ansible_collections.berth.django.plugins.module_utils._engine import project_lock\n"
+        "import sys, time; from ansible_collections.berth.django.plugins.module_utils._shell import project_lock\n"
         "with project_lock('converge', 'alice@laptop'): print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": ":".join(sys.path)})
     try:
         assert holder.stdout is not None
         holder.stdout.readline()
-        with pytest.raises(_engine.EngineError, match="alice@laptop"), _engine.project_lock("converge", "bob", timeout=0.5):
+        with pytest.raises(_shell.EngineError, match="alice@laptop"), _shell.project_lock("converge", "bob", timeout=0.5):
             pass
         started = time.monotonic()
         os.kill(holder.pid, signal.SIGKILL)  # the kernel gives up the lock of a dead process at once
-        with _engine.project_lock("converge", "bob", timeout=20):
+        with _shell.project_lock("converge", "bob", timeout=20):
             assert time.monotonic() - started < 5
     finally:
         holder.kill()
