@@ -54,6 +54,7 @@ OPTIONS: dict[str, t.Any] = {
     "nameservers": {"type": "list", "elements": "str", "default": []},
     "directory": {"type": "path", "required": True},
     "keep_images": {"type": "bool", "default": False},
+    "prune": {"type": "bool", "default": True},
 }
 
 
@@ -82,6 +83,7 @@ class Presence:
 
     def __init__(self, options: dict[str, t.Any], directory: Path, check: bool) -> None:
         self.check = check
+        self.prune = options["prune"]
         self.keys = Keys(directory / "ssh")
         self.base_record = directory / "lab-base"
         files = {path.name: path.read_bytes() for path in MACHINE.iterdir()}
@@ -105,7 +107,7 @@ class Presence:
             self.keys.make()
             self.lab = dataclasses.replace(self.lab, keys=self.keys.fingerprint())
         actual = found(self.lab) if engine else _lab.Actual()
-        steps = _lab.plan(self.lab, actual)
+        steps = _lab.plan(self.lab, actual, self.prune)
         sentences = (["Make the lab's SSH keys"] if keys_made else []) + [step.sentence for step in steps]
         if not self.check:
             self._execute(steps)
@@ -115,11 +117,13 @@ class Presence:
             one.name: {"container": self.lab.container(one.name), "address": one.address, "port": one.port} for one in self.lab.machines
         }
         before = {name: known.state for name, known in actual.machines.items()}
-        after = {one.name: "running" for one in self.lab.machines}
+        staying = [] if self.prune else _lab.stale(self.lab, actual)
+        after = {name: before[name] for name in staying} | {one.name: "running" for one in self.lab.machines}
         return {
             "changed": bool(sentences),
             "actions": sentences,
             "machines": machines,
+            "stale": staying,
             "diff": {"before": listed(before), "after": listed(after)},
         }
 

@@ -14,7 +14,7 @@ description:
   - Makes lab machines through the Docker Engine that answers on the controller. Each is a container with sshd, Python and a Docker Engine
     of its own, reached over SSH on a port of 127.0.0.1, with a fixed address on the lab's own network.
   - A machine that was stopped, paused, cut off or removed is mended or made again. A machine whose description changed is made again,
-    with an empty disk. A machine that is not listed any more is removed.
+    with an empty disk. A machine that is not listed any more is removed, unless O(prune) is false.
   - The base image is pulled, or where no registry gives it, made of Debian packages by debootstrap under the same name.
   - Runs on the controller only and needs the Docker command line there, and C(ssh-keygen).
 options:
@@ -91,6 +91,12 @@ options:
     description: Whether V(absent) keeps the images.
     type: bool
     default: false
+  prune:
+    description:
+      - Whether a machine that is not listed any more is removed. It is removed in any case where a listed one needs its address, a port
+        of it or its disk.
+    type: bool
+    default: true
 attributes:
   check_mode:
     support: full
@@ -135,6 +141,12 @@ machines:
   returned: always
   type: dict
   sample: {"web1": {"container": "play-web1", "address": "10.77.3.4", "port": 23456}}
+stale:
+  description: Machines that are not listed any more and were left running, since O(prune) is false.
+  returned: when O(state=present)
+  type: list
+  elements: str
+  sample: ["web3"]
 """
 
 from ansible.module_utils.basic import AnsibleModule

@@ -52,6 +52,12 @@ class Machine:
         """The stage of the machine's Dockerfile that it runs."""
         return "engine" if self.engine else "bare"
 
+    @property
+    def claims(self) -> frozenset[str]:
+        """What no two machines can have at the same time."""
+        ports = (str(self.port), *(entry.split(":")[0] for entry in self.publish))
+        return frozenset([self.address, *ports, *([f"cache:{self.cache}"] if self.cache else [])])
+
 
 @dataclasses.dataclass(frozen=True)
 class Lab:
@@ -81,6 +87,7 @@ class Found:
     state: str
     spec: str
     connected: bool = True
+    claims: frozenset[str] = frozenset()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -199,14 +206,26 @@ def check(lab: Lab) -> None:
 # -- the plan ---------------------------------------------------------------------------------------------------------------------------
 
 
-def plan(lab: Lab, actual: Actual) -> list[Step]:
-    """Everything that is to be done, in order; nothing when the lab is as it should be."""
+def stale(lab: Lab, actual: Actual) -> list[str]:
+    """Machines that are not in the inventory any more, and in nobody's way: they may go now, or when nothing asks them any more."""
+    if _new_network(lab, actual):
+        return []
+    wanted = {one.name for one in lab.machines}
+    claimed = frozenset(claim for one in lab.machines for claim in one.claims)
+    return sorted(name for name, found in actual.machines.items() if name not in wanted and not found.claims & claimed)
+
+
+def plan(lab: Lab, actual: Actual, prune: bool = True) -> list[Step]:
+    """Everything that is to be done, in order; nothing when the lab is as it should be. Without `prune`, stale machines stay."""
     wanted = {one.name: one for one in lab.machines}
-    new_network = actual.network is not None and actual.network != lab.network
+    new_network = _new_network(lab, actual)
+    staying = [] if prune else stale(lab, actual)
     removed: dict[str, str] = {}
     ready: list[Step] = []
     made: list[Machine] = []
     for name, found in sorted(actual.machines.items()):
+        if name in staying:
+            continue
         if name not in wanted:
             removed[name] = f"Remove {name}: it is not in the inventory any more"
         elif new_network:
@@ -233,6 +252,10 @@ def plan(lab: Lab, actual: Actual) -> list[Step]:
     return steps + ready
 
 
+def _new_network(lab: Lab, actual: Actual) -> bool:
+    return actual.network is not None and actual.network != lab.network
+
+
 def _mend(lab: Lab, one: Machine, found: Found) -> list[Step]:
     steps = []
     if not found.connected:
@@ -249,13 +272,14 @@ def _mend(lab: Lab, one: Machine, found: Found) -> list[Step]:
 
 def list_argv(lab: str) -> list[str]:
     """One line for each machine of a lab, as `parse_list` reads it."""
-    line = "\t".join(['{{.Label "berth.lab.host"}}', "{{.State}}", '{{.Label "berth.lab.spec"}}', "{{.Networks}}"])
+    label = '{{{{.Label "berth.lab.{}"}}}}'.format
+    line = "\t".join([label("host"), "{{.State}}", label("spec"), "{{.Networks}}", label("claims")])
     return ["docker", "ps", "--all", "--filter", f"label={LABEL}={lab}", "--format", line]
 
 
 def parse_list(lab: str, output: str) -> dict[str, Found]:
     rows = [line.split("\t") for line in output.splitlines() if line.strip()]
-    return {row[0]: Found(row[1], row[2], lab in row[3].split(",")) for row in rows}
+    return {row[0]: Found(row[1], row[2], lab in row[3].split(","), frozenset(row[4].split())) for row in rows}
 
 
 def network_argv(lab: Lab) -> list[str]:
@@ -292,6 +316,7 @@ def create_argv(lab: Lab, one: Machine) -> list[str]:
     """A container that behaves like a machine, and can run an engine of its own."""
     argv = ["docker", "create", "--name", lab.container(one.name), "--hostname", one.name.split(".")[0]]
     labels = {LABEL: lab.name, f"{LABEL}.host": one.name, f"{LABEL}.spec": spec_hash(lab, one)}
+    labels[f"{LABEL}.claims"] = " ".join(sorted(one.claims))
     argv += [f"--label={name}={value}" for name, value in labels.items()]
     # Not --privileged: it needs CAP_SYS_RESOURCE, which an outer machine that is a container itself may lack.
     argv += ["--cap-add=ALL", "--cap-drop=SYS_RESOURCE", "--cgroupns=private"]

@@ -96,6 +96,24 @@ def test_plan(actual: Actual, kinds: list[str]) -> None:
     ] == kinds
 
 
+@pytest.mark.parametrize(
+    ("claims", "changes", "stale"),
+    [
+        pytest.param(machine("web3").claims, {}, ["web3"], id="in nobody's way"),
+        pytest.param(machine("web3", publish=("8080:80",)).claims, {}, [], id="its port is needed"),
+        pytest.param(machine("web3", address=WEB1.address).claims, {}, [], id="its address is needed"),
+        pytest.param(machine("web3", cache="kept").claims, {}, [], id="its disk is needed"),
+        pytest.param(machine("web3").claims, {"network": "10.1.0.0/20"}, [], id="its network goes"),
+    ],
+)
+def test_stale_machine_may_stay_for_a_while(claims: frozenset[str], changes: dict[str, t.Any], stale: list[str]) -> None:
+    wanted = lab(WEB1, machine("web2", publish=("8080:443",), cache="kept"))
+    actual = dataclasses.replace(there(web3=Found("running", "old", claims=claims)), **changes)
+    assert _lab.stale(wanted, actual) == stale
+    assert ("remove web3" not in [f"{step.kind} {step.subject}" for step in _lab.plan(wanted, actual, prune=False)]) is bool(stale)
+    assert "remove web3" in [f"{step.kind} {step.subject}" for step in _lab.plan(wanted, actual)]
+
+
 def test_plan_builds_only_the_stages_that_are_used() -> None:
     wanted = lab(machine("old", engine=False))
     assert [step.subject for step in _lab.plan(wanted, Actual(base=True)) if step.kind == "image"] == ["m:1-bare"]
@@ -172,8 +190,11 @@ def test_what_makes_another_machine(changed: dict[str, t.Any], same: bool) -> No
 
 
 def test_list_is_read() -> None:
-    output = "web1\trunning\tabc\tplay\nweb2\texited\tdef\tbridge\n\n"
-    assert _lab.parse_list("play", output) == {"web1": Found("running", "abc", True), "web2": Found("exited", "def", False)}
+    output = "web1\trunning\tabc\tplay\t10.0.0.2 8080\nweb2\texited\tdef\tbridge\t\n\n"
+    assert _lab.parse_list("play", output) == {
+        "web1": Found("running", "abc", True, frozenset({"10.0.0.2", "8080"})),
+        "web2": Found("exited", "def", False),
+    }
 
 
 @pytest.mark.parametrize(
