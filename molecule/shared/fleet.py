@@ -142,12 +142,26 @@ def processes() -> dict[str, str]:
     return {f"{host}{line.split(' ')[0]}": line for host in HOSTS for line in on(host, show).splitlines()}
 
 
+def lab_traces(lab: str) -> list[str]:
+    """What the outer engine has of a lab: machines, networks and volumes."""
+    kinds = {"container": ["--all", "--format={{.Names}}"], "network": ["--format={{.Name}}"], "volume": ["--format={{.Name}}"]}
+    found = []
+    for kind, options in kinds.items():
+        listed = subprocess.run(["docker", kind, "ls", *options], check=True, capture_output=True, text=True).stdout.split()
+        found += [f"{kind} {name}" for name in listed if name == lab or name.startswith(f"{lab}-")]
+    return sorted(found)
+
+
 def playbook(
-    *more: str, name: str = "site.yml", variables: dict[str, t.Any] | None = None, environment: dict[str, str] | None = None
+    *more: str,
+    name: str = "site.yml",
+    variables: dict[str, t.Any] | None = None,
+    environment: dict[str, str] | None = None,
+    inventory: str = "",
 ) -> Run:
-    """What an operator's run says, with its exit code."""
+    """What an operator's run says, with its exit code; of this fleet, or of another inventory in the place of the scenario's own."""
     outcome = subprocess.run(
-        playbook_command(*more, name=name, variables=variables),
+        playbook_command(*more, name=name, variables=variables, inventory=inventory),
         cwd=ROOT,
         env=playbook_environment(environment),
         stdout=subprocess.PIPE,
@@ -158,9 +172,9 @@ def playbook(
     return Run(outcome.returncode, outcome.stdout)
 
 
-def playbook_command(*more: str, name: str = "site.yml", variables: dict[str, t.Any] | None = None) -> list[str]:
+def playbook_command(*more: str, name: str = "site.yml", variables: dict[str, t.Any] | None = None, inventory: str = "") -> list[str]:
     extra = ["--extra-vars", json.dumps(variables)] if variables else []
-    inventories = [f"--inventory={path}" for path in INVENTORIES]
+    inventories = [f"--inventory={path}" for path in [*INVENTORIES[:-1], inventory or INVENTORIES[-1]]]
     return [str(Path(sys.executable).parent / "ansible-playbook"), str(ROOT / name), *inventories, *extra, *more]
 
 

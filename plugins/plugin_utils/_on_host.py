@@ -41,7 +41,10 @@ def run_module(action: ActionBase, task_vars: dict[str, t.Any], module_name: str
     except AnsibleConnectionFailure as error:
         if not action._task.check_mode:
             raise
-        return dict(skipped=True, msg=f"{host} does not exist yet or does not answer, so nothing can be predicted for it: {error.message}")
+        message = f"{host} does not exist yet or does not answer, so nothing can be predicted for it: {error.message}"
+        # Ansible shows no message of a task that was skipped. A warning is shown, once for each host.
+        Display().warning(message)
+        return dict(skipped=True, msg=message)
     # Without -v nobody sees what a result holds.
     for sentence in result.get("unknown") or [] if action._task.check_mode else []:
         Display().display(f"{host}: cannot be known before it runs: {sentence}")
