@@ -31,7 +31,8 @@ USED = {
     "vault_haproxy_stats_password": ("haproxy_stats_password", "lb1.example.com"),
 }
 
-ONE_HOST = dict.fromkeys(["builder", "postgres", "django_uwsgi", "nginx", "haproxy"], {"hosts": {"one.example.com": {"ansible_host": "192.0.2.10"}}})
+GROUPS = ["builder", "postgres", "django_uwsgi", "nginx", "haproxy"]
+ONE_HOST = {group: {"hosts": {"one.example.com": {"ansible_host": "192.0.2.10"}}} for group in GROUPS}
 
 
 @pytest.fixture
