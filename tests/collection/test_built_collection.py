@@ -1,7 +1,7 @@
 # Copyright: berth.django contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The collection as `ansible-galaxy` builds and installs it: it works without the clone, and holds nothing that running things left there."""
+"""The collection as `ansible-galaxy` builds and installs it: it works without the clone, and holds nothing that was left there."""
 
 from __future__ import annotations
 
