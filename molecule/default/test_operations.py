@@ -73,7 +73,7 @@ def answering() -> set[str]:
 def test_web_host_is_added_and_taken_away_under_load() -> None:
     url = f"http://{HOSTS[BALANCER]['address']}{SITE}"
     with one_more("web3", "web"):
-        with losses(url, "--pause", "0.02") as load:
+        with losses(url, "--pause", "0.05", "--seconds", "900") as load:
             run = playbook()
         assert run.rc == 0 and run.changed["web3"], run.told
         assert load["sent"] > 200 and load["lost"] == 0, load
@@ -81,7 +81,7 @@ def test_web_host_is_added_and_taken_away_under_load() -> None:
         assert answering() == {*GROUPS["nginx"], "web3"}
         again = playbook()
         assert again.rc == 0 and not any(again.changed.values()), again.told
-    with losses(url, "--pause", "0.02") as load:
+    with losses(url, "--pause", "0.05", "--seconds", "900") as load:
         run = playbook()
     assert run.rc == 0, run.told
     assert load["sent"] > 200 and load["lost"] == 0, load
