@@ -178,7 +178,9 @@ def test_killed_run_is_completed_by_the_next(number: int, heading: str, seconds:
     """SIGKILL to the run and its workers: the module on the host goes on, and the next run ends where a clean one ends."""
     variables = {"django_uwsgi_harakiri": 60 + number, "nginx_memory": f"{250 + number}m", "haproxy_maxconn": 4000 + number}
     with under_load(SITE, clients=2) as load:
-        kill_at(heading, seconds, variables)
+        killed = start(variables, until_told=heading)
+        time.sleep(seconds)
+        kill(killed)
         run = playbook(variables=variables)
         assert run.rc == 0, run.told
         again = playbook(variables=variables)
@@ -199,17 +201,18 @@ def test_next_run_waits_for_the_module_of_a_killed_one() -> None:
     assert playbook().rc == 0
     assert state() != clean, "the change left no trace, so this would prove nothing"
     with under_load(SITE, clients=2) as load:
-        killed = kill_at("Start the new version", 1.5, variables)
+        killed = start(variables, until_told="Start the new version")
+        module = until(lambda: module_of(killed), 60, "the run's module works on the host")
         # It is held up in the middle of its work, so that the next run is sure to meet it.
-        module = on(WEB, f"sed -E 's/.*process ([0-9]+) on the host.*/\\1/' {LOCK}")
         on(WEB, f"kill -STOP {module}")
-        assert on(WEB, f"flock --nonblock {LOCK} true || echo held") == "held", "the module had ended already"
+        kill(killed)
+        assert on(WEB, f"flock --nonblock {LOCK} true || echo held") == "held", "the module ended with its run"
         following = start(variables)
         until(lambda: on(WEB, f"ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c {LOCK}", check=False) == "2", 90, "the next run waits")
         on(WEB, f"kill -CONT {module}")
         said = " ".join(following.communicate(timeout=300)[0].split())
     assert following.returncode == 0, said
-    assert re.search(rf"waited \d+ s for \S+ \(ansible process {killed}\), process {module} on the host", said), said
+    assert re.search(rf"waited \d+ s for \S+ \(ansible process {killed.pid}\), process {module} on the host", said), said
     assert state() == clean
     again = playbook(variables=variables)
     assert again.rc == 0 and not any(again.changed.values()), again.told
@@ -217,6 +220,13 @@ def test_next_run_waits_for_the_module_of_a_killed_one() -> None:
 
 
 LOCK = f"/run/lock/berth/{PROJECT}.lock"
+
+
+def module_of(run: subprocess.Popen[str]) -> str:
+    """The process on the host that works for a run: it holds the project's lock, and says so there."""
+    held = on(WEB, f"flock --nonblock {LOCK} true || cat {LOCK}")
+    found = re.search(rf"\(ansible process {run.pid}\), process (\d+) on the host", held)
+    return found[1] if found else ""
 
 
 def state() -> dict[str, list[str]]:
@@ -229,8 +239,9 @@ def state() -> dict[str, list[str]]:
     return {host: sorted(on(host, f"{show}; {listed}").splitlines()) for host in HOSTS}
 
 
-def start(variables: dict[str, Any]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+def start(variables: dict[str, Any], until_told: str = "") -> subprocess.Popen[str]:
+    """A run that goes on by itself; with `until_told`, when it has shown the heading of that task."""
+    running = subprocess.Popen(
         playbook_command(variables=variables),
         cwd=ROOT,
         env=playbook_environment(),
@@ -239,18 +250,15 @@ def start(variables: dict[str, Any]) -> subprocess.Popen[str]:
         text=True,
         start_new_session=True,
     )
-
-
-def kill_at(heading: str, seconds: float, variables: dict[str, Any]) -> int:
-    """Start a run, and kill it some time after the heading of a task was shown. Its process id."""
-    running = start(variables)
     assert running.stdout
-    assert any(heading in line for line in running.stdout), f"the run ended before {heading!r}"
-    time.sleep(seconds)
+    assert not until_told or any(until_told in line for line in running.stdout), f"the run ended before {until_told!r}"
+    return running
+
+
+def kill(running: subprocess.Popen[str]) -> None:
+    """The run and its workers, which get no chance to end anything."""
     os.killpg(running.pid, signal.SIGKILL)
-    running.wait()
-    running.stdout.close()
-    return running.pid
+    running.communicate()
 
 
 @pytest.mark.long
