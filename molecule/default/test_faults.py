@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -207,9 +208,11 @@ def test_next_run_waits_for_the_module_of_a_killed_one() -> None:
         on(WEB, f"kill -STOP {module}")
         kill(killed)
         assert on(WEB, f"flock --nonblock {LOCK} true || echo held") == "held", "the module ended with its run"
-        following = start(variables)
-        until(lambda: on(WEB, f"ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c {LOCK}", check=False) == "2", 90, "the next run waits")
-        on(WEB, f"kill -CONT {module}")
+        try:
+            following = start(variables)
+            until(lambda: on(WEB, f"ls -l /proc/[0-9]*/fd 2>/dev/null | grep -c {LOCK}", check=False) == "2", 300, "the next run waits")
+        finally:
+            on(WEB, f"kill -CONT {module}")
         said = " ".join(following.communicate(timeout=300)[0].split())
     assert following.returncode == 0, said
     assert re.search(rf"waited \d+ s for \S+ \(ansible process {killed.pid}\), process {module} on the host", said), said
@@ -256,9 +259,13 @@ def start(variables: dict[str, Any], until_told: str = "") -> subprocess.Popen[s
 
 
 def kill(running: subprocess.Popen[str]) -> None:
-    """The run and its workers, which get no chance to end anything."""
-    os.killpg(running.pid, signal.SIGKILL)
-    running.communicate()
+    """The run and its workers (each leads a process group of its own), which get no chance to end anything."""
+    workers = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+    for process in [running.pid, *map(int, workers)]:
+        os.kill(process, signal.SIGKILL)
+    running.wait()
+    assert running.stdout
+    running.stdout.close()
 
 
 @pytest.mark.long
