@@ -241,7 +241,7 @@ def waits(run: subprocess.Popen[str]) -> bool:
 
 
 def state() -> dict[str, list[str]]:
-    """Host -> its containers with the hashes of what they were made from, and every link, socket and file of the project with its content."""
+    """Host -> its containers with the hashes of what they are made from, and each link, socket and file of the project with its content."""
     directory = f"{FLEET['directory']}/{PROJECT}"
     show = "docker ps --all --quiet | xargs --no-run-if-empty docker inspect --format '{{.Name}} {{.State.Status}} {{json .Config.Labels}}'"
     # What services write themselves differs from run to run.
