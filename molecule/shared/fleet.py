@@ -17,6 +17,7 @@ import re
 import shlex
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import typing as t
@@ -114,7 +115,7 @@ def ssh(host: str) -> list[str]:
         "-o",
         "ControlPersist=60s",
         "-o",
-        "ControlPath=/tmp/berth-%C",
+        f"ControlPath={tempfile.gettempdir()}/berth-%C",
     ]
     target = ["-p", str(way["port"]), "-i", way["key"], f"{way['user']}@{way['host']}"]
     return ["ssh", *shared, *shlex.split(way["arguments"]), *target]
