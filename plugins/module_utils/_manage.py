@@ -177,7 +177,7 @@ def in_container(project: Project, name: str, found: dict[str, t.Any] | None, en
 
 def another(project: Project, name: str, entrypoint_given: bool) -> Project:
     """The same project in another container that runs."""
-    return in_container(dataclasses.replace(project, service=None), name, _engine.inspect_one(name), entrypoint_given)
+    return in_container(dataclasses.replace(project, service=None), name, _observe.inspect_one(name), entrypoint_given)
 
 
 def _is_what_it_would_be(found: dict[str, t.Any], service: Service) -> bool:
