@@ -28,9 +28,11 @@ def ask(host: str, uri: str, method: str = "GET", name: str = "") -> fleet.Answe
 
 
 @contextlib.contextmanager
-def under_load(host: str, uri: str, seconds: float) -> t.Iterator[dict[str, t.Any]]:
-    """Clients on the host that keep asking; what they saw is in the dict when the block has ended and they are done."""
-    words = ["--load", str(seconds), SOCKET, fleet.FLEET["server_name"], uri]
+def under_load(host: str, uri: str, clients: int = 4) -> t.Iterator[dict[str, t.Any]]:
+    """Clients on the host that keep asking until the block ends; what they saw is in the dict then."""
+    stop = "/run/under_load.stop"
+    words = ["--load", stop, str(clients), SOCKET, fleet.FLEET["server_name"], uri]
+    fleet.on(host, f"rm -f {stop}")
     asking = subprocess.Popen(
         [*fleet.ssh(host), "python3 - " + shlex.join(words)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
     )
@@ -38,9 +40,12 @@ def under_load(host: str, uri: str, seconds: float) -> t.Iterator[dict[str, t.An
     asking.stdin.write(CLIENT)
     asking.stdin.close()
     seen: dict[str, t.Any] = {}
-    yield seen
-    asking.stdin = None
-    seen.update(json.loads(asking.communicate()[0]))
+    try:
+        yield seen
+    finally:
+        fleet.on(host, f"touch {stop}")
+        asking.stdin = None
+        seen.update(json.loads(asking.communicate()[0]))
 
 
 def converge(*more: str, variables: dict[str, t.Any] | None = None) -> fleet.Run:

@@ -5,13 +5,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
+import shutil
+import typing as t
+from pathlib import Path
 from typing import Any
 
 import pytest
 from app import HOSTS, ask, converge, under_load
-from fleet import container, containers, inspect, on, processes, until
+from fleet import ROOT, container, containers, inspect, on, processes, until
+from scratch import ADD_YEAR, migration, sql
 
 WEB = HOSTS[0] if HOSTS else ""
+MIGRATED = "SELECT app, name FROM django_migrations ORDER BY id"
 
 REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
     ("value that --strict accepts", {"django_uwsgi_options": {"processes": "many"}}, ["processes"]),
@@ -20,13 +27,12 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
     ("missing settings", {"django_uwsgi_settings_module": "no_such_settings"}, ["no_such_settings"]),
     ("never healthy", {"django_uwsgi_health_path": "/no/such/page/", "django_uwsgi_start_wait": 10}, ["404"]),
     ("missing image", {"django_uwsgi_image": "127.0.0.1:1/no/such:image"}, ["127.0.0.1:1/no/such:image"]),
-    ("requirements that do not resolve", {"django_uwsgi_uwsgi": "no-such-package-of-anyone==1.0"}, ["no-such-package-of-anyone"]),
-    ("failing check --deploy", {"django_uwsgi_env": {"DATABASE_HOST": "192.0.2.1", "DATABASE_URL": "nonsense://"}}, ["manage.py"]),
+    ("setting that settings.py refuses", {"django_uwsgi_env": {"DATABASE_URL": "nonsense://"}}, ["DATABASE_URL starts with 'nonsense'"]),
 ]
 
 
 # With every `make test`; the rest of the table is for `make test-faults`.
-SHORT = ("value that --strict accepts", "missing WSGI module", "requirements that do not resolve")
+SHORT = ("value that --strict accepts", "missing WSGI module")
 
 
 @pytest.mark.parametrize(
@@ -34,21 +40,87 @@ SHORT = ("value that --strict accepts", "missing WSGI module", "requirements tha
     [pytest.param(*case[1:], id=case[0], marks=[] if case[0] in SHORT else [pytest.mark.long]) for case in REFUSED],
 )
 def test_refused_and_the_old_one_serves(variables: dict[str, Any], words: list[str]) -> None:
-    before = processes()
-    run = converge(variables=variables)
+    with the_old_one_serves():
+        run = converge(variables=variables)
     assert run.rc != 0, run.told
     assert all(word in run.errors for word in words), run.errors
-    after = processes()
-    assert {name: line for name, line in after.items() if name in before} == before, "something that ran was restarted"
+
+
+@contextlib.contextmanager
+def the_old_one_serves() -> t.Iterator[None]:
+    """The same processes before, while and after; nothing beside them; and the schema as it was."""
+    before, recorded = processes(), sql(MIGRATED)
+    with under_load(WEB, "/api/music/", clients=1) as seen:
+        yield
+    assert seen["sent"] and not seen["lost"], seen["lost"][:5]
+    assert processes() == before, "something that ran was restarted, or the candidate was left behind"
+    assert sql(MIGRATED) == recorded, "the database was migrated"
     for host in HOSTS:
         assert ask(host, "/api/music/").status == 200
-        assert container(host, "django_uwsgi"), "the candidate was left behind"
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """A copy of the project for a release that must not happen, with one more migration in it."""
+    copy = Path(shutil.copytree(ROOT / "examples" / "music", tmp_path / "music"))
+    (copy / "songs" / "migrations" / "0002_year.py").write_text(migration("0001_initial", ADD_YEAR))
+    return copy
+
+
+def test_requirements_that_do_not_resolve(source: Path) -> None:
+    (source / "requirements.txt").write_text("no-such-package-of-anyone==1.0\n")
+    refused(source, ["No matching distribution found for no-such-package-of-anyone==1.0"])
+
+
+@pytest.mark.long
+def test_requirements_that_contradict_each_other(source: Path) -> None:
+    (source / "requirements.txt").write_text("Django==5.2.*\nDjango<5\n")
+    refused(source, ["Django"])
+
+
+@pytest.mark.long
+def test_finding_of_check_deploy(source: Path) -> None:
+    """Asked of the image that is to go live, before its migrations."""
+    with (source / "site_settings" / "settings.py").open("a") as file:
+        file.write("\nSECURE_REFERRER_POLICY = 'whatever'\n")
+    refused(source, ["manage.py check --deploy --fail-level ERROR says:", "(security.E023)"])
+
+
+@pytest.mark.long
+def test_failing_migration(source: Path) -> None:
+    (source / "songs" / "migrations" / "0002_year.py").write_text(migration("0001_initial", "migrations.RunPython(fail)"))
+    refused(source, ["the migration songs.0002_year failed: ValueError: no year"])
+
+
+@pytest.mark.long
+def test_static_file_that_is_missing(source: Path) -> None:
+    """collectstatic fails after the migrations: what they did stays, and the old version serves on with it."""
+    (source / "songs" / "migrations" / "0002_year.py").unlink()
+    (source / "songs" / "static").mkdir()
+    (source / "songs" / "static" / "site.css").write_text("body { background: url('no-such-picture.png') }\n")
+    refused(source, ["manage.py collectstatic failed:", "no-such-picture.png"])
+
+
+@pytest.mark.long
+def test_wsgi_module_that_breaks_when_it_is_imported(source: Path) -> None:
+    (source / "songs" / "migrations" / "0002_year.py").unlink()
+    (source / "site_settings" / "wsgi.py").write_text("raise RuntimeError('no licence')\n")
+    refused(source, ["RuntimeError: no licence"])
+
+
+def refused(source: Path, words: list[str]) -> None:
+    with the_old_one_serves():
+        run = converge(variables={"django_uwsgi_source": str(source)})
+    assert run.rc != 0, run.told
+    assert all(word in run.errors for word in words), run.errors
+    failed = re.findall(r"^fatal: \[(\S+)\]", run.errors, re.MULTILINE)
+    assert len(failed) == len(set(failed)), f"more than one error of one host:\n{run.errors}"
 
 
 def test_change_of_settings_loses_no_request() -> None:
     """A new instance starts beside the old one; requests in flight and in the queue are answered by the one that took them."""
     old = container(WEB, "django_uwsgi")
-    with under_load(WEB, "/api/slow/?seconds=0.5", 60) as seen:
+    with under_load(WEB, "/api/slow/?seconds=0.5") as seen:
         run = converge(variables={"django_uwsgi_processes": 3})
         assert run.rc == 0 and run.changed[WEB], run.told
     assert container(WEB, "django_uwsgi") != old

@@ -3,12 +3,13 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Ask uWSGI on a host through its unix socket, as nginx would: the other end of the protocol, in a few lines, run by the host's Python.
 
-With `--load SECONDS` it keeps asking with several clients and prints how many requests were sent and what was lost.
+With `--load FILE CLIENTS` it keeps asking until that file is there, and prints how many requests were sent and what was lost.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import socket
 import struct
 import sys
@@ -44,12 +45,12 @@ def ask(path, host, uri, method="GET", timeout=15):
     return int(lines[0].split()[1]), headers, content.decode("utf-8", "replace")
 
 
-def load(path, host, uri, seconds, clients=4):
-    end = time.monotonic() + seconds
+def load(path, host, uri, stop, clients):
+    end = time.monotonic() + 600
     sent, lost, lock = [], [], threading.Lock()
 
     def client():
-        while time.monotonic() < end:
+        while time.monotonic() < end and not os.path.exists(stop):
             try:
                 status, headers, _body = ask(path, host, uri)
                 problem = "" if status == 200 else f"status {status}"
@@ -72,6 +73,6 @@ def load(path, host, uri, seconds, clients=4):
 
 if __name__ == "__main__":
     if sys.argv[1] == "--load":
-        print(json.dumps(load(*sys.argv[3:6], float(sys.argv[2]))))
+        print(json.dumps(load(*sys.argv[4:7], sys.argv[2], int(sys.argv[3]))))
     else:
         print(json.dumps(ask(*sys.argv[1:5])))

@@ -86,7 +86,7 @@ class ActionModule(ActionBase):
 
 def needed(name: str, option: dict[str, t.Any]) -> bool:
     """Whether a rule looks at this input even where the inventory leaves it to the role."""
-    looked_at = ("_project", "_source", "_upstream", "_media_shared", "_media_url")
+    looked_at = ("_project", "_registry", "_registry_address", "_source", "_upstream", "_media_shared", "_media_url")
     return bool(option.get("no_log")) or name.endswith(looked_at)
 
 
@@ -95,7 +95,8 @@ def type_problems(role: Role) -> list[tuple[str, str]]:
     spec = {name: {**option, "required": False} for name, option in role.options.items() if name in role.values}
     values = {name: copy.deepcopy(value) for name, value in role.values.items() if name in spec and value is not None}
     messages = ArgumentSpecValidator(spec).validate(values).error_messages
-    told = [message for message in messages if "Unsupported parameters" not in message]
+    # Unknown keys are told already, with a guess at what was meant.
+    told = [message for message in messages if "Supported parameters include" not in message]
     return [(role.host, f"On host {role.host}, {message.rstrip('.')}.") for message in told]
 
 

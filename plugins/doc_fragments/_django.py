@@ -39,7 +39,10 @@ options:
     description: Settings module. By default the project's own choice, or what E(DJANGO_SETTINGS_MODULE) says in the service's environment.
     type: str
   timeout:
-    description: Seconds after which the command is given up. Without it the command may take as long as it needs.
+    description:
+      - Seconds after which the command is ended, and the task fails. Without it the command may take as long as it needs.
+      - A container of its own is removed then. In a running container the program C(timeout) of the image ends the command, which Debian's
+        and BusyBox's images have; in an image without it, the task fails all the same, and the command goes on inside.
     type: int
   holder:
     description: Who runs this, for messages to those who wait. Set by the action plugin.

@@ -22,6 +22,9 @@ from ansible_collections.berth.django.plugins.module_utils._spec import Mount, S
 # Registry credentials of the fleet, written by the `host` role, apart from whatever root has in ~/.docker.
 DOCKER_CONFIG = "/etc/berth/docker"
 
+# Seconds between asking a command to end and killing it.
+KILL_AFTER = 5
+
 LABEL_PROJECT = "berth.project"
 LABEL_SERVICE = "berth.service"
 LABEL_FLEET = "berth.fleet"
@@ -180,6 +183,11 @@ def one_off(service: Service, argv: t.Sequence[str], writable: t.Container[str] 
 
 def exec_in(container: str, argv: t.Sequence[str], user: str | None = None, interactive: bool = False) -> list[str]:
     return ["docker", "exec", *option("user", user), *(["--interactive"] if interactive else []), container, *argv]
+
+
+def limited(argv: t.Sequence[str], seconds: int) -> list[str]:
+    """Ends `argv` and what it started after `seconds`, with exit code 124; what ignores that is killed. GNU and BusyBox agree."""
+    return ["timeout", "-k", str(KILL_AFTER), str(seconds), *argv]
 
 
 def connect(network: str, aliases: t.Iterable[str], container: str) -> list[str]:

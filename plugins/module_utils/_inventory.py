@@ -66,7 +66,7 @@ def problems(
     for role in roles:
         told = value_problems(role) + missing_problems(role) + unknown_problems(role) + secret_problems(role)
         of_roles += [(role.host, sentence) for sentence in told]
-    found += merged(of_roles) + project_problems(roles) + socket_problems(roles, groups) + media_problems(roles)
+    found += merged(of_roles) + registry_problems(roles) + project_problems(roles) + socket_problems(roles, groups) + media_problems(roles)
     return list(dict.fromkeys(found))
 
 
@@ -226,6 +226,18 @@ def weakness(where: str, secret: str) -> str | None:
     if len(set(secret)) < 5:
         return "it has fewer than 5 different characters"
     return None
+
+
+def registry_problems(roles: t.Sequence[Role]) -> list[str]:
+    """A registry that is made on the builder has a login; one that is there already may do without."""
+    return [
+        f"image_registry_password of host {role.host} is empty: {NEW_SECRET}."
+        for role in roles
+        if role.name == "image"
+        and re.sub(r"(:[0-9]+)?(/.*)?$", "", str(role.values.get("image_registry"))) == role.values.get("image_registry_address")
+        and not role.values.get("image_registry_password")
+        and "image_registry_password" not in role.failed
+    ]
 
 
 def project_problems(roles: t.Sequence[Role]) -> list[str]:

@@ -45,6 +45,8 @@ DOCKER_FAILED = 125
 DOCKER_REFUSED = ("Error response from daemon", "Error: No such")
 NOT_STARTED = (126, 127)
 TIMED_OUT = 124
+# Seconds for a command inside to end after its time is up, before the client is given up, too.
+TO_END = 2 * _docker_argv.KILL_AFTER
 
 
 class CommandFailed(Exception):
@@ -89,7 +91,7 @@ class Project:
         if self.service and (writable or not self.container):
             outcome = self._in_its_own(self.service, argv, stdin, writable, label)
         else:
-            outcome = run(_docker_argv.exec_in(self.container, [*self.entrypoint, *argv], interactive=True), stdin, self.timeout)
+            outcome = self._in_running([*self.entrypoint, *argv], stdin)
         self._refuse_docker_errors(outcome, label)
         return outcome
 
@@ -101,6 +103,16 @@ class Project:
         if outcome.rc == TIMED_OUT:
             run(["docker", "rm", "--force", name])
         return outcome
+
+    def _in_running(self, argv: t.Sequence[str], stdin: str) -> Outcome:
+        """A command goes on inside when the client that started it ends, so that the limit is put inside, where the image can keep it."""
+        plain = _docker_argv.exec_in(self.container, argv, interactive=True)
+        if not self.timeout:
+            return run(plain, stdin)
+        limited = _docker_argv.exec_in(self.container, _docker_argv.limited(argv, self.timeout), interactive=True)
+        outcome = run(limited, stdin, self.timeout + TO_END)
+        cannot = outcome.rc in NOT_STARTED and '"timeout"' in outcome.text
+        return run(plain, stdin, self.timeout) if cannot else outcome
 
     def ask(self, request: dict[str, t.Any], label: str) -> dict[str, t.Any]:
         """Runs a program of _django_inside.py, and returns its answer."""

@@ -16,6 +16,7 @@ import typing as t
 
 from ansible.errors import AnsibleConnectionFailure
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 
 
 def holder() -> str:
@@ -27,15 +28,21 @@ def run_module(action: ActionBase, task_vars: dict[str, t.Any], module_name: str
     """Executes one module on the host.
 
     In check mode a host that does not answer is skipped with a message, since it may not exist yet: a check of a fleet
-    that is still to be made tells what it can about the hosts that are there.
+    that is still to be made tells what it can about the hosts that are there. What a module cannot know then is told, too.
     """
     # Ansible masks no_log values in what a module writes to syslog only where they look the same in Python's notation, which a value of
     # several lines does not: nothing is written there at all.
     quiet = {**task_vars, "ansible_no_target_syslog": True}
+    host = task_vars.get("inventory_hostname", "this host")
     try:
-        return action._execute_module(module_name=module_name, module_args={**module_args, "holder": holder()}, task_vars=quiet)
+        result: dict[str, t.Any] = action._execute_module(
+            module_name=module_name, module_args={**module_args, "holder": holder()}, task_vars=quiet
+        )
     except AnsibleConnectionFailure as error:
         if not action._task.check_mode:
             raise
-        host = task_vars.get("inventory_hostname", "this host")
         return dict(skipped=True, msg=f"{host} does not exist yet or does not answer, so nothing can be predicted for it: {error.message}")
+    # Without -v nobody sees what a result holds.
+    for sentence in result.get("unknown") or [] if action._task.check_mode else []:
+        Display().display(f"{host}: cannot be known before it runs: {sentence}")
+    return result

@@ -177,6 +177,22 @@ def test_media_of_several_web_hosts_is_shared() -> None:
     assert "web1, web2" in sentence and "django_uwsgi_media_shared" in sentence
 
 
+@pytest.mark.parametrize(
+    ("registry", "password", "refused"),
+    [
+        ("192.0.2.1:5000", "", True),
+        ("192.0.2.1:5000", STRONG, False),
+        ("192.0.2.1", None, True),
+        ("registry.example.org/shop", "", False),
+        ("192.0.2.10:5000", "", False),
+    ],
+)
+def test_registry_on_the_builder_needs_a_password(registry: str, password: str | None, refused: bool) -> None:
+    values = {"image_registry": registry, "image_registry_address": "192.0.2.1", "image_registry_password": password}
+    found = inventory.registry_problems([role("builder1", "image", **values)])
+    assert [sentence.split(":")[0] for sentence in found] == ["image_registry_password of host builder1 is empty"] * refused
+
+
 def test_socket_upstream_needs_the_app_on_the_same_host() -> None:
     nginx = role("web9", nginx_upstream="unix")
     assert inventory.socket_problems([nginx], {"django_uwsgi": ["web9"]}) == []

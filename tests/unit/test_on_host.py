@@ -1,0 +1,45 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What every action plugin of the collection does with its module's answer."""
+
+from __future__ import annotations
+
+from unittest.mock import MagicMock
+
+import pytest
+from ansible.errors import AnsibleConnectionFailure
+from ansible_collections.berth.django.plugins.plugin_utils import _on_host
+
+UNKNOWN = "there is no Docker Engine yet"
+
+
+@pytest.fixture
+def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    lines: list[str] = []
+    monkeypatch.setattr(_on_host, "Display", lambda: MagicMock(display=lines.append))
+    return lines
+
+
+@pytest.mark.parametrize(("check", "expected"), [(True, [f"web1: cannot be known before it runs: {UNKNOWN}"]), (False, [])])
+def test_what_check_mode_cannot_know_is_told(shown: list[str], check: bool, expected: list[str]) -> None:
+    action = MagicMock(_task=MagicMock(check_mode=check))
+    action._execute_module.return_value = dict(changed=True, unknown=[UNKNOWN])
+    assert _on_host.run_module(action, {"inventory_hostname": "web1"}, "berth.django.host", {})["changed"]
+    assert shown == expected
+
+
+def test_modules_write_nothing_to_syslog(shown: list[str]) -> None:
+    action = MagicMock()
+    _on_host.run_module(action, {"inventory_hostname": "web1"}, "berth.django.host", {})
+    assert action._execute_module.call_args.kwargs["task_vars"]["ansible_no_target_syslog"] is True
+
+
+def test_host_that_does_not_exist_yet_is_skipped_in_check_mode_only(shown: list[str]) -> None:
+    action = MagicMock(_task=MagicMock(check_mode=True))
+    action._execute_module.side_effect = AnsibleConnectionFailure("no route")
+    result = _on_host.run_module(action, {"inventory_hostname": "web3"}, "berth.django.host", {})
+    assert result["skipped"] and result["msg"].startswith("web3 does not exist yet or does not answer")
+    action._task.check_mode = False
+    with pytest.raises(AnsibleConnectionFailure):
+        _on_host.run_module(action, {"inventory_hostname": "web3"}, "berth.django.host", {})
