@@ -26,6 +26,7 @@ from ansible_collections.berth.django.plugins.module_utils._spec import Probe
 # Beside the versions of the configuration: mounted with them, none of them, and removed with them.
 FILE = "config/maintenance.map"
 IN_CONTAINER = "/etc/berth/maintenance.map"
+LISTED = "# id (file) description"  # how an answer to `show map` begins
 TEXT = "# Maintenance is on. The module haproxy_maintenance writes and removes this file.\nstate on\n"
 # A socket that refuses may be that of a process which is starting, and has read the file before it was written.
 START_PATIENCE = 3
@@ -33,12 +34,15 @@ PROOF_TIMEOUT = 10
 
 
 class Worker(t.NamedTuple):
-    """One process that answers requests, and the numbers under which it keeps the map: one for each frontend."""
+    """One process that answers requests, and the numbers under which it keeps the map: one for each frontend.
+
+    `on` is None for one that does not answer.
+    """
 
     socket: str
     pid: str
     maps: tuple[str, ...]
-    on: bool
+    on: bool | None
 
 
 def in_file(directory: str) -> bool:
@@ -79,10 +83,13 @@ def _workers_of(socket: str, deadline: float) -> t.Iterator[Worker]:
         time.sleep(0.2)
         processes = _ask(socket, "show proc")
     for pid, leaving in parse_processes(processes or ""):
-        maps = parse_maps(_ask(socket, f"@!{pid} show map") or "")
+        listed = _ask(socket, f"@!{pid} show map") or ""
+        maps = parse_maps(listed)
         if maps:
             said = [_ask(socket, f"@!{pid} get map #{number} state") or "" for number in maps]
             yield Worker(socket, pid, maps, all('value="on"' in answer for answer in said))
+        elif not leaving and LISTED not in listed:
+            yield Worker(socket, pid, (), None)
         elif not leaving:
             raise EngineError("HAProxy on this host runs a configuration that knows no maintenance: run site.yml (the haproxy role) first.")
 
@@ -98,11 +105,12 @@ def switch(directory: str, on: bool) -> list[Worker]:
         if time.monotonic() > deadline:
             pids = ", ".join(worker.pid for worker in wrong)
             raise EngineError(
-                f"HAProxy (process {pids} in its container) did not switch maintenance {word(on)}; the next one that starts will: see its log."
+                f"HAProxy (process {pids} in its container) did not switch maintenance {word(on)}: see its log. The next one to start will."
             )
         for worker in wrong:
             for number in worker.maps:
                 _ask(worker.socket, ";".join(f"@!{worker.pid} {command}" for command in commands(number, on)))
+        time.sleep(0.1)
 
 
 def commands(number: str, on: bool) -> list[str]:
@@ -133,5 +141,7 @@ def word(on: bool) -> str:
 def described(file: bool, found: t.Sequence[Worker]) -> str:
     """For a diff: what the next process would do, and what each one does."""
     lines = [f"when HAProxy starts: {word(file)}"]
-    lines += [f"process {worker.pid} of {os.path.basename(os.path.dirname(worker.socket))}: {word(worker.on)}" for worker in found]
+    for worker in found:
+        known = "does not answer" if worker.on is None else word(worker.on)
+        lines.append(f"process {worker.pid} of {os.path.basename(os.path.dirname(worker.socket))}: {known}")
     return "".join(f"{line}\n" for line in lines)

@@ -9,8 +9,8 @@ DOCUMENTATION = r"""
 module: haproxy_maintenance
 short_description: Switch the maintenance of a site on or off
 description:
-  - While it is on, HAProxy of the C(haproxy) role answers requests with 503, a page and C(Retry-After). What it answers already goes on, and
-    so do its health checks.
+  - While it is on, HAProxy of the C(haproxy) role answers requests with 503, a page and C(Retry-After).
+  - What it answers already goes on, and so do its health checks.
   - The switch is a small file on the host, which every process of HAProxy reads when it starts, and the same in the memory of those that
     run. Nothing is reloaded, and no connection is closed.
   - It holds until it is switched off, through reloads, new containers and restarts of the host.
