@@ -20,6 +20,7 @@ VARIABLES: dict[str, t.Any] = {
     "haproxy_maintenance_page": PAGE,
     "haproxy_maintenance_retry_after": 77,
     "haproxy_maintenance_allow": [HOSTS[WEB[0]]["address"], "192.0.2.0/24"] if HOSTS else [],
+    "haproxy_trusted_proxies": [HOSTS[WEB[1]]["address"]] if HOSTS else [],
 }
 MAP = f"{DIRECTORY}/config/maintenance.map"
 
@@ -49,10 +50,11 @@ def is_the_page(answer: Answer) -> bool:
     return (answer.status, answer.text.strip(), answer.headers["retry-after"]) == (503, PAGE, "77")
 
 
-def as_seen_from(host: str) -> str:
-    """The status that a client on another host gets."""
-    ask = f"import http.client; c = http.client.HTTPConnection('{ADDRESS}'); c.request('GET', '/'); print(c.getresponse().status)"
-    return on(host, f'python3 -c "{ask}"')
+def as_seen_from(host: str, forwarded: str = "") -> int:
+    """The status that a client on another host gets, or one that a proxy there asks for."""
+    headers = {"X-Forwarded-For": forwarded} if forwarded else {}
+    ask = f"import http.client; c = http.client.HTTPConnection('{ADDRESS}'); c.request('GET', '/', headers={headers})"
+    return int(on(host, f'python3 -c "{ask}; print(c.getresponse().status)"'))
 
 
 def test_on_and_off() -> None:
@@ -68,8 +70,12 @@ def test_on_and_off() -> None:
     assert not slow, "the slow request was to run until now"
     assert is_the_page(get()) and is_the_page(get("/any/path", method="POST", body=b"x" * 100_000))
     assert get().headers["cache-control"] == "no-store"
-    assert (as_seen_from(WEB[0]), as_seen_from(WEB[1])) == ("200", "503"), "only the first one is allowed"
+    assert (as_seen_from(WEB[0]), as_seen_from(WEB[1])) == (200, 503), "only the first one is allowed"
     assert get(headers={"X-Forwarded-For": "192.0.2.1"}).status == 503, "a client talked its way in"
+    asked_by_the_proxy = [
+        as_seen_from(WEB[1], forwarded) for forwarded in ("192.0.2.1", "203.0.113.9, 192.0.2.1", "192.0.2.1, 203.0.113.9")
+    ]
+    assert asked_by_the_proxy == [200, 200, 503]
     assert set(states().values()) == {"UP"} and stats("/stats").status == 200
     assert get("/berth/health", headers={"Host": "localhost"}).status == 200
     running.join(20)
@@ -83,7 +89,7 @@ def test_on_and_off() -> None:
 
     run = maintenance("off")
     assert run.rc == 0 and run.changed[HOST] == 1, run.out
-    assert get().status == 200 and as_seen_from(WEB[1]) == "200"
+    assert get().status == 200 and as_seen_from(WEB[1]) == 200
     assert (server(), workers()) == before, "it was reloaded"
     assert not any(maintenance("off").changed.values())
 
