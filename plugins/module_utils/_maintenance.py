@@ -19,7 +19,7 @@ import time
 import typing as t
 from pathlib import Path
 
-from ansible_collections.berth.django.plugins.module_utils._engine import ask
+from ansible_collections.berth.django.plugins.module_utils._observe import ask
 from ansible_collections.berth.django.plugins.module_utils._shell import EngineError
 from ansible_collections.berth.django.plugins.module_utils._spec import Probe
 
