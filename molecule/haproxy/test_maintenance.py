@@ -23,6 +23,8 @@ VARIABLES: dict[str, t.Any] = {
     "haproxy_trusted_proxies": [HOSTS[WEB[1]]["address"]] if HOSTS else [],
 }
 MAP = f"{DIRECTORY}/config/maintenance.map"
+# A request that asks to wait for this file is running until the test makes it.
+GO = "/root/go"
 
 
 def maintenance(state: object, *more: str) -> Run:
@@ -60,15 +62,21 @@ def as_seen_from(host: str, forwarded: str = "") -> int:
 def test_on_and_off() -> None:
     before = server(), workers()
     slow: list[Answer] = []
-    running = threading.Thread(target=lambda: slow.append(get("/?sleep=8", timeout=20)))
+    for host in WEB:
+        on(host, f"rm -f {GO}")
+    running = threading.Thread(target=lambda: slow.append(get(f"/?until={GO}", timeout=60)))
     running.start()
     time.sleep(1)
     with losses(SITE, "--keep-alive", "2", "--new", "2", "--pause", "0.05") as load:
         run = maintenance("on")
     assert run.rc == 0 and run.changed[HOST] == 1, run.out
     assert load["by_error"].keys() == {"503"} and load["ok"] > 10, f"connections were lost: {load}"
-    assert not slow, "the slow request was to run until now"
-    assert is_the_page(get()) and is_the_page(get("/any/path", method="POST", body=b"x" * 100_000))
+    assert is_the_page(get()) and not slow
+    for host in WEB:
+        on(host, f"touch {GO}")
+    running.join(20)
+    assert [answer.status for answer in slow] == [200]
+    assert is_the_page(get("/any/path", method="POST", body=b"x" * 100_000))
     assert get().headers["cache-control"] == "no-store"
     assert (as_seen_from(WEB[0]), as_seen_from(WEB[1])) == (200, 503), "only the first one is allowed"
     assert get(headers={"X-Forwarded-For": "192.0.2.1"}).status == 503, "a client talked its way in"
@@ -78,8 +86,6 @@ def test_on_and_off() -> None:
     assert asked_by_the_proxy == [200, 200, 503]
     assert set(states().values()) == {"UP"} and stats("/stats").status == 200
     assert get("/berth/health", headers={"Host": "localhost"}).status == 200
-    running.join(20)
-    assert [answer.status for answer in slow] == [200]
 
     again = maintenance("on")
     assert again.rc == 0 and not any(again.changed.values()), again.out
