@@ -60,7 +60,7 @@ def as_seen_from(host: str, forwarded: str = "") -> int:
 
 
 def test_on_and_off() -> None:
-    before = server(), workers()
+    before, processes = server(), set(workers())
     slow: list[Answer] = []
     for host in WEB:
         on(host, f"rm -f {GO}")
@@ -96,7 +96,7 @@ def test_on_and_off() -> None:
     run = maintenance("off")
     assert run.rc == 0 and run.changed[HOST] == 1, run.out
     assert get().status == 200 and as_seen_from(WEB[1]) == 200
-    assert (server(), workers()) == before, "it was reloaded"
+    assert server() == before and set(workers()) <= processes, "it was reloaded"
     assert not any(maintenance("off").changed.values())
 
 
