@@ -110,6 +110,7 @@ class Presence:
         if not self.check:
             self._execute(steps)
             self._wait({step.subject for step in steps if step.kind in ("create", "start", "unpause", "connect")})
+            self._empty_caches({step.subject for step in steps if step.kind == "create"})
         machines = {
             one.name: {"container": self.lab.container(one.name), "address": one.address, "port": one.port} for one in self.lab.machines
         }
@@ -213,6 +214,16 @@ class Presence:
         if touched:
             say(f"waiting for sshd and Docker on {', '.join(sorted(touched))}")
         each([one.name for one in self.lab.machines], lambda name: self._ready(name, name in touched))
+
+    def _empty_caches(self, created: set[str]) -> None:
+        """A new machine runs nothing: a disk that outlived its lab brings images and the registry's data, and what ran there has gone."""
+        script = (
+            "docker ps --all --quiet | xargs --no-run-if-empty docker rm --force --volumes;"
+            "rm -rf $(ls -d /srv/berth/*/* | grep -v /registry$)"
+        )
+        for one in self.lab.machines:
+            if one.name in created and one.cache and one.engine:
+                call(["docker", "exec", self.lab.container(one.name), "sh", "-c", script])
 
     def _ready(self, name: str, touched: bool) -> None:
         one = next(one for one in self.lab.machines if one.name == name)
