@@ -7,9 +7,9 @@
 
 """What runs inside the container, in the project's own Python, after the project's own manage.py has set Django up.
 
-Its source is handed to `manage.py shell -c`, so that nothing has to be installed in the image and whatever manage.py does
-(settings, paths, a .env file) has been done. A request comes as JSON on standard input, where no process list shows it;
-the answer is the last line of standard output. Django is imported in functions: on the host this file is only read.
+Its source, and that of what it imports, is handed to `manage.py shell -c`, so that nothing has to be installed in the image and
+whatever manage.py does (settings, paths, a .env file) has been done. A request comes as JSON on standard input, where no process list
+shows it; the answer is the last line of standard output. Django is imported in functions: on the host this file is only read.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ import json
 import time
 import traceback
 import typing as t
+
+from ansible_collections.berth.django.plugins.module_utils._django_migration_safety import unsafe_operations
 
 ANSWER = "BERTH-ANSWER "
 # Two numbers that mean "a berth.django migration" inside one database.
@@ -68,7 +70,7 @@ def migrate(request: dict[str, t.Any]) -> dict[str, t.Any]:
     except DatabaseError as error:
         return {"error": f"the database {request['database']!r} does not answer: {' '.join(str(error).split())}", "unreachable": True}
     try:
-        check_deploy(request["check_deploy"])
+        check_deploy(request["check_deploy"], request["silenced_checks"])
         if not request["apply"]:
             return {"plan": describe(connection, request)}
         with locked(connection, request) as waited_for:
@@ -79,16 +81,23 @@ def migrate(request: dict[str, t.Any]) -> dict[str, t.Any]:
         return {"error": tell(error)}
 
 
-def check_deploy(fail_level: str) -> None:
-    from django.core.management import call_command
-    from django.core.management.base import SystemCheckError
+def check_deploy(fail_level: str, silenced: list[str]) -> None:
+    """`manage.py check --deploy`, on top of what the project silences itself."""
+    from django.core import checks
 
     if not fail_level:
         return
-    try:
-        call_command("check", deploy=True, fail_level=fail_level, no_color=True, stdout=io.StringIO(), stderr=io.StringIO())
-    except SystemCheckError as error:
-        raise Refused(f"manage.py check --deploy --fail-level {fail_level} says:\n{error}") from None
+    level = getattr(checks, fail_level)
+    found = [item for item in checks.run_checks(include_deployment_checks=True) if item.is_serious(level) and not item.is_silenced()]
+    # Django runs them in no order of its own.
+    found = sorted((item for item in found if item.id not in silenced), key=str)
+    if found:
+        ids = ", ".join(dict.fromkeys(item.id for item in found if item.id))
+        said = "\n".join(str(item) for item in found)
+        raise Refused(
+            f"manage.py check --deploy --fail-level {fail_level} finds {ids}:\n{said}\n"
+            f"Correct the settings, or silence what does not apply here: django_uwsgi_silenced_checks: [{ids}]"
+        )
 
 
 def planned(executor: t.Any, request: dict[str, t.Any]) -> list[tuple[t.Any, bool]]:
@@ -135,12 +144,30 @@ def describe(connection: t.Any, request: dict[str, t.Any]) -> list[dict[str, t.A
 
     executor = MigrationExecutor(connection)
     plan = planned(executor, request)
-    entries = [dict(app=item.app_label, name=item.name, backwards=backwards, sql="") for item, backwards in plan]
+    unsafe = not_safe(executor, plan, request)
+    entries: list[dict[str, t.Any]] = [
+        dict(
+            app=item.app_label,
+            name=item.name,
+            backwards=backwards,
+            sql="",
+            unsafe=[found for found in unsafe if found["migration"] == str(item)],
+        )
+        for item, backwards in plan
+    ]
     if request["sql"]:
         state = executor._create_project_state(with_applied_migrations=True)
         for entry, (migration, backwards) in zip(entries, plan):
             entry["sql"], state = sql_of(executor, migration, backwards, state, request["fake"])
     return entries
+
+
+def not_safe(executor: t.Any, plan: list[tuple[t.Any, bool]], request: dict[str, t.Any]) -> list[dict[str, str]]:
+    """What the release that serves would suffer from. A record alone changes nothing, and going back is asked for by name."""
+    forwards = [migration for migration, backwards in plan if not backwards and not request["fake"]]
+    return (
+        unsafe_operations(forwards, executor._create_project_state(with_applied_migrations=True), executor.connection) if forwards else []
+    )
 
 
 def sql_of(executor: t.Any, migration: t.Any, backwards: bool, state: t.Any, fake: bool) -> tuple[str, t.Any]:
@@ -215,7 +242,17 @@ def apply(connection: t.Any, request: dict[str, t.Any]) -> dict[str, t.Any]:
 
     recorder = MigrationRecorder(connection)
     before = set(recorder.applied_migrations())
-    plan = [(item.app_label, item.name) for item, _backwards in planned(MigrationExecutor(connection), request)]
+    executor = MigrationExecutor(connection)
+    migrations = planned(executor, request)
+    plan = [(item.app_label, item.name) for item, _backwards in migrations]
+    unsafe = not_safe(executor, migrations, request)
+    if unsafe and not request["allow_unsafe"]:
+        listed = "\n".join(f"{found['migration']}: {found['problem']}: {found['instead']}" for found in unsafe)
+        return {
+            "error": f"not safe while the release before still serves, so nothing was applied:\n{listed}\n"
+            "To apply it all the same, give -e allow_unsafe_migrations=true.",
+            "unsafe": unsafe,
+        }
     words = [word for word in (request["app"], request["migration"]) if word]
     options = dict(database=request["database"], fake=request["fake"], interactive=False, no_color=True, verbosity=1)
     error, printed = "", io.StringIO()
@@ -229,6 +266,7 @@ def apply(connection: t.Any, request: dict[str, t.Any]) -> dict[str, t.Any]:
     answer: dict[str, t.Any] = {
         "applied": ordered(after - before, plan),
         "unapplied": ordered(before - after, plan),
+        "unsafe": unsafe,
         "output": printed.getvalue(),
     }
     if error:

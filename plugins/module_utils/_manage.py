@@ -17,7 +17,16 @@ import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.berth.django.plugins.module_utils import _django, _django_inside, _docker_argv, _engine, _observe
+from ansible_collections.berth.django.plugins.module_utils import (
+    _django,
+    _django_inside,
+    _django_migration_problems,
+    _django_migration_safety,
+    _django_migration_sql,
+    _docker_argv,
+    _engine,
+    _observe,
+)
 from ansible_collections.berth.django.plugins.module_utils._shell import (
     EngineError,
     Outcome,
@@ -28,6 +37,8 @@ from ansible_collections.berth.django.plugins.module_utils._shell import (
 )
 from ansible_collections.berth.django.plugins.module_utils._spec import Service, parse
 
+# What runs in the container, each after those that it imports; the last one answers.
+INSIDE = (_django_migration_problems, _django_migration_sql, _django_migration_safety, _django_inside)
 # What the docker command itself answers with when it could not even start the command.
 DOCKER_FAILED = 125
 DOCKER_REFUSED = ("Error response from daemon", "Error: No such")
@@ -104,7 +115,8 @@ class Project:
 
     def ask(self, request: dict[str, t.Any], label: str) -> dict[str, t.Any]:
         """Runs a program of _django_inside.py, and returns its answer."""
-        outcome = self.manage("shell", _django.shell(source_of(_django_inside.__name__)), stdin=json.dumps(request), label=label)
+        sources = {module.__name__: source_of(module.__name__) for module in INSIDE}
+        outcome = self.manage("shell", _django.shell(sources), stdin=json.dumps(request), label=label)
         answer = _django.read_answer(outcome.out)
         if answer is None:
             raise failed(f"manage.py {label}", outcome)

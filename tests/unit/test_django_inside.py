@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from _paths import ROOT
-from ansible_collections.berth.django.plugins.module_utils import _django, _django_inside
+from ansible_collections.berth.django.plugins.module_utils import _django, _manage
 
 PYTHON = os.environ.get("BERTH_TEST_PYTHON", sys.executable)
-SOURCE = Path(_django_inside.__file__).read_text()
+SOURCES = {module.__name__: Path(str(module.__file__)).read_text() for module in _manage.INSIDE}
 Ask = Callable[..., dict[str, Any]]
 
 
@@ -44,7 +45,7 @@ def ask(project: Path) -> Ask:
             **options.pop("environment", {"HTTPS": "true", "ALLOWED_HOSTS": "example.com"}),
         }
         outcome = subprocess.run(
-            _django.manage("shell", _django.shell(SOURCE), python=PYTHON),
+            _django.manage("shell", _django.shell(SOURCES), python=PYTHON),
             input=json.dumps({"do": do, **DEFAULTS[do], **options}),
             cwd=project,
             env=environment,
@@ -61,8 +62,8 @@ def ask(project: Path) -> Ask:
 
 DEFAULTS: dict[str, dict[str, Any]] = {
     "migrate": {
-        "apply": True, "sql": False, "database": "default", "app": "", "migration": "", "fake": False,
-        "wait": 1, "lock_timeout": 1, "holder": "test", "check_deploy": "",
+        "apply": True, "sql": False, "database": "default", "app": "", "migration": "", "fake": False, "allow_unsafe": False,
+        "wait": 1, "lock_timeout": 1, "holder": "test", "check_deploy": "", "silenced_checks": [],
     },
     "superuser": {
         "apply": True, "username": "boss", "password": "correct-horse", "email": "boss@example.com", "fields": {},
@@ -135,7 +136,10 @@ def test_backwards_and_fake(ask: Ask, project: Path) -> None:
         ({"app": "auth", "migration": "00"}, "several migrations of auth begin with '00'"),
         ({"database": "replica"}, "the project has no database 'replica', but default"),
         ({"environment": {"DATABASE_URL": "sqlite:////no/such/directory/db"}}, "the database 'default' does not answer: unable to open"),
-        ({"environment": {"HTTPS": "false"}, "check_deploy": "WARNING"}, "manage.py check --deploy --fail-level WARNING says:\n"),
+        (
+            {"environment": {"HTTPS": "false"}, "check_deploy": "WARNING"},
+            "manage.py check --deploy --fail-level WARNING finds security.W004, ",
+        ),
     ],
 )
 @pytest.mark.parametrize("apply", [True, False])
@@ -149,8 +153,70 @@ def test_conflict(ask: Ask, project: Path) -> None:
     assert ask("migrate")["error"].startswith("conflicting migrations: 0002_")
 
 
+PLAIN_HTTP = ["security.W004", "security.W008", "security.W012", "security.W016"]
+
+
 def test_deploy_checks_pass_for_the_sample(ask: Ask) -> None:
     assert "error" not in ask("migrate", apply=False, check_deploy="WARNING")
+
+
+def test_deploy_checks_pass_for_the_lab() -> None:
+    """What the lab's inventory silences is exactly what the sample fails over plain HTTP."""
+    project = yaml.safe_load((ROOT / "inventories/lab/group_vars/all/project.yml").read_text())
+    assert project["django_uwsgi_silenced_checks"] == PLAIN_HTTP
+
+
+def test_silenced_checks(ask: Ask, project: Path) -> None:
+    http = {"environment": {"HTTPS": "false", "ALLOWED_HOSTS": "example.com"}, "check_deploy": "WARNING", "apply": False}
+    assert "error" not in ask("migrate", silenced_checks=PLAIN_HTTP, **http)
+    error = ask("migrate", silenced_checks=PLAIN_HTTP[:2], **http)["error"]
+    assert error.startswith(
+        "manage.py check --deploy --fail-level WARNING finds security.W012, security.W016:\n?: (security.W012) SESSION_"
+    )
+    assert error.endswith(
+        "\nCorrect the settings, or silence what does not apply here: django_uwsgi_silenced_checks: [security.W012, security.W016]"
+    )
+    with (project / "site_settings" / "settings.py").open("a") as file:
+        file.write("\nSILENCED_SYSTEM_CHECKS = ['security.W012']\n")
+    assert "finds security.W016:" in ask("migrate", silenced_checks=PLAIN_HTTP[:2], **http)["error"]
+
+
+# --- migrations that are not safe -------------------------------------------------------------------------------------------------
+
+ADD_RATING = "migrations.AddField('song', 'rating', models.IntegerField(default=0))"
+REQUIRED = (
+    "adds the column songs_song.rating as NOT NULL without a default in the database, so the release before cannot insert rows: "
+    "give it a db_default (Django 5.0 or later), or null=True"
+)
+
+
+def test_unsafe_is_refused_and_nothing_is_applied(ask: Ask, project: Path) -> None:
+    ask("migrate")
+    add_migration(project, "0002_year", "0001_initial", ADD_YEAR)
+    add_migration(project, "0003_rating", "0002_year", ADD_RATING)
+    add_migration(project, "0004_index", "0003_rating", "migrations.AddIndex('song', models.Index(fields=['year'], name='by_year'))")
+    plan = ask("migrate", apply=False)["plan"]
+    assert [[found["kind"] for found in entry["unsafe"]] for entry in plan] == [[], ["incompatible"], ["lock"]]
+    answer = ask("migrate")
+    assert answer["error"].splitlines() == [
+        "not safe while the release before still serves, so nothing was applied:",
+        f"songs.0003_rating: {REQUIRED}",
+        "songs.0004_index: builds an index on songs_song without CONCURRENTLY, so nobody can write to the table meanwhile: "
+        "use AddIndexConcurrently in a migration with atomic = False, and db_index=False for a field",
+        "To apply it all the same, give -e allow_unsafe_migrations=true.",
+    ]
+    assert [found["migration"] for found in answer["unsafe"]] == ["songs.0003_rating", "songs.0004_index"]
+    assert names(ask("migrate", apply=False)) == ["songs.0002_year", "songs.0003_rating", "songs.0004_index"], "something was applied"
+    assert ask("migrate", app="songs", migration="0002")["applied"] == ["songs.0002_year"], "what is safe in front of it can go"
+    allowed = ask("migrate", allow_unsafe=True)
+    assert allowed["applied"] == ["songs.0003_rating", "songs.0004_index"] and len(allowed["unsafe"]) == 2
+
+
+def test_unsafe_is_not_asked_of_what_touches_nothing(ask: Ask, project: Path) -> None:
+    add_migration(project, "0002_rating", "0001_initial", ADD_RATING)
+    assert ask("migrate")["unsafe"] == [], "the plan makes the table, so nobody uses it yet"
+    assert ask("migrate", app="songs", migration="0001")["unapplied"] == ["songs.0002_rating"]
+    assert ask("migrate", fake=True)["applied"] == ["songs.0002_rating"]
 
 
 def test_what_the_project_prints_is_kept_apart(ask: Ask, project: Path) -> None:
