@@ -130,6 +130,25 @@ def migration_diff(plan: t.Sequence[dict[str, t.Any]], database: str) -> list[di
     ]
 
 
+def schema_problem(release: str, serving: str | None, missing: t.Sequence[str], answer: dict[str, t.Any]) -> str:
+    """Why a release cannot run on the schema as it is, and how to go on; an empty string when it can."""
+    reasons = [f"{name} is not applied, which it needs" for name in missing]
+    reasons += [f"{item['migration']} {item['problem']}" for item in answer["incompatible"]]
+    unjudged = "and the release that serves does not have it either" if serving else "and no container of a release that serves was named"
+    reasons += [f"{name} is applied, which it does not know, {unjudged}" for name in answer["strange"]]
+    if not reasons:
+        return ""
+    ways = [
+        f"run django_migrate in the release that serves, which undoes what came later: container {serving}, app {app}, migration {name!r}"
+        for app, name in answer["back_to"].items()
+    ]
+    ways += [f"run django_migrate with {release}, which applies what it needs"] if missing else []
+    ways += ["roll forward: correct what serves, and deploy it"]
+    return "\n".join(
+        [f"{release} cannot run on the schema as it is:", *map("- {}".format, reasons), "To go on:", *map("- {}".format, ways)]
+    )
+
+
 def _mark(finding: dict[str, str]) -> str:
     return f"-- not safe while the release before serves: {finding['problem']}: {finding['instead']}"
 

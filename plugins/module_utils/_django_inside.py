@@ -17,20 +17,27 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import time
 import traceback
 import typing as t
 
 from ansible_collections.berth.django.plugins.module_utils._django_migration_safety import unsafe_operations
+from ansible_collections.berth.django.plugins.module_utils._django_schema import cannot_run, compare
 
 ANSWER = "BERTH-ANSWER "
 # Two numbers that mean "a berth.django migration" inside one database.
 LOCK = (1650815604, 1835627369)
 POLL = 0.5
+CONCURRENTLY = re.compile(r"\s*(?:CREATE|DROP|REINDEX)\b.*\bCONCURRENTLY\b", re.IGNORECASE | re.DOTALL)
 
 
 class Refused(Exception):
-    """One sentence for the operator."""
+    """One sentence for the operator, and what else the answer says."""
+
+    def __init__(self, sentence: str, **answer: t.Any) -> None:
+        super().__init__(sentence)
+        self.answer = answer
 
 
 def main(source: t.TextIO, target: t.TextIO) -> None:
@@ -38,9 +45,35 @@ def main(source: t.TextIO, target: t.TextIO) -> None:
     request = json.loads(source.read())
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        answer = WORK[request["do"]](request)
+        answer = answered(request)
     target.write("\n" + ANSWER + json.dumps({**answer, "printed": printed.getvalue()}) + "\n")
     target.flush()
+
+
+def answered(request: dict[str, t.Any]) -> dict[str, t.Any]:
+    from django.core.management.base import CommandError
+
+    try:
+        return WORK[request["do"]](request)
+    except Refused as error:
+        return {"error": str(error), **error.answer}
+    except CommandError as error:
+        return {"error": str(error)}
+    except Exception as error:
+        return {"error": tell(error)}
+
+
+def connected(alias: str) -> t.Any:
+    """The connection to a database of the project, once it answers."""
+    from django.db import DatabaseError, connections
+
+    if alias not in connections:
+        raise Refused(f"the project has no database {alias!r}, but {', '.join(connections)}")
+    try:
+        connections[alias].ensure_connection()
+    except DatabaseError as error:
+        raise Refused(f"the database {alias!r} does not answer: {' '.join(str(error).split())}", unreachable=True) from None
+    return connections[alias]
 
 
 def tell(error: BaseException) -> str:
@@ -59,26 +92,12 @@ def is_project(filename: str) -> bool:
 
 def migrate(request: dict[str, t.Any]) -> dict[str, t.Any]:
     """What would run (with its SQL, when asked), or runs it under the lock."""
-    from django.core.management.base import CommandError
-    from django.db import DatabaseError, connections
-
-    if request["database"] not in connections:
-        return {"error": f"the project has no database {request['database']!r}, but {', '.join(connections)}"}
-    connection = connections[request["database"]]
-    try:
-        connection.ensure_connection()
-    except DatabaseError as error:
-        return {"error": f"the database {request['database']!r} does not answer: {' '.join(str(error).split())}", "unreachable": True}
-    try:
-        check_deploy(request["check_deploy"], request["silenced_checks"])
-        if not request["apply"]:
-            return {"plan": describe(connection, request)}
-        with locked(connection, request) as waited_for:
-            return {"waited_for": waited_for, **apply(connection, request)}
-    except (Refused, CommandError) as error:
-        return {"error": str(error)}
-    except Exception as error:
-        return {"error": tell(error)}
+    connection = connected(request["database"])
+    check_deploy(request["check_deploy"], request["silenced_checks"])
+    if not request["apply"]:
+        return {"plan": describe(connection, request)}
+    with locked(connection, request) as waited_for:
+        return {"waited_for": waited_for, **apply(connection, request)}
 
 
 def check_deploy(fail_level: str, silenced: list[str]) -> None:
@@ -146,13 +165,10 @@ def describe(connection: t.Any, request: dict[str, t.Any]) -> list[dict[str, t.A
     plan = planned(executor, request)
     unsafe = not_safe(executor, plan, request)
     entries: list[dict[str, t.Any]] = [
-        dict(
-            app=item.app_label,
-            name=item.name,
-            backwards=backwards,
-            sql="",
-            unsafe=[found for found in unsafe if found["migration"] == str(item)],
-        )
+        {
+            **dict(app=item.app_label, name=item.name, backwards=backwards, sql=""),
+            "unsafe": [found for found in unsafe if found["migration"] == str(item)],
+        }
         for item, backwards in plan
     ]
     if request["sql"]:
@@ -164,10 +180,10 @@ def describe(connection: t.Any, request: dict[str, t.Any]) -> list[dict[str, t.A
 
 def not_safe(executor: t.Any, plan: list[tuple[t.Any, bool]], request: dict[str, t.Any]) -> list[dict[str, str]]:
     """What the release that serves would suffer from. A record alone changes nothing, and going back is asked for by name."""
-    forwards = [migration for migration, backwards in plan if not backwards and not request["fake"]]
-    return (
-        unsafe_operations(forwards, executor._create_project_state(with_applied_migrations=True), executor.connection) if forwards else []
-    )
+    forwards = [migration for migration, backwards in plan if not backwards]
+    if request["fake"] or not forwards:
+        return []
+    return unsafe_operations(forwards, executor._create_project_state(with_applied_migrations=True), executor.connection)
 
 
 def sql_of(executor: t.Any, migration: t.Any, backwards: bool, state: t.Any, fake: bool) -> tuple[str, t.Any]:
@@ -248,16 +264,17 @@ def apply(connection: t.Any, request: dict[str, t.Any]) -> dict[str, t.Any]:
     unsafe = not_safe(executor, migrations, request)
     if unsafe and not request["allow_unsafe"]:
         listed = "\n".join(f"{found['migration']}: {found['problem']}: {found['instead']}" for found in unsafe)
-        return {
-            "error": f"not safe while the release before still serves, so nothing was applied:\n{listed}\n"
+        raise Refused(
+            f"not safe while the release before still serves, so nothing was applied:\n{listed}\n"
             "To apply it all the same, give -e allow_unsafe_migrations=true.",
-            "unsafe": unsafe,
-        }
+            unsafe=unsafe,
+        )
     words = [word for word in (request["app"], request["migration"]) if word]
     options = dict(database=request["database"], fake=request["fake"], interactive=False, no_color=True, verbosity=1)
     error, printed = "", io.StringIO()
     try:
-        call_command("migrate", *words, stdout=printed, stderr=printed, **options)
+        with connection.execute_wrapper(patient_with_indexes(request)):
+            call_command("migrate", *words, stdout=printed, stderr=printed, **options)
     except Exception as problem:
         error = tell(problem)
         if isinstance(problem, OperationalError) and "lock timeout" in str(problem):
@@ -275,6 +292,23 @@ def apply(connection: t.Any, request: dict[str, t.Any]) -> dict[str, t.Any]:
     return answer
 
 
+def patient_with_indexes(request: dict[str, t.Any]) -> t.Callable[..., t.Any]:
+    """What is built concurrently waits for transactions, and nobody for it. Given up early, it leaves an index that is not valid."""
+
+    def run(execute: t.Callable[..., t.Any], sql: t.Any, params: t.Any, many: bool, context: dict[str, t.Any]) -> t.Any:
+        if context["connection"].vendor != "postgresql" or not CONCURRENTLY.match(str(sql)):
+            return execute(sql, params, many, context)
+        # Not through Django's own cursor, which would come here again.
+        cursor = context["cursor"].cursor
+        cursor.execute(f"SET lock_timeout = '{request['wait']}s'")
+        try:
+            return execute(sql, params, many, context)
+        finally:
+            cursor.execute(f"SET lock_timeout = '{request['lock_timeout']}s'")
+
+    return run
+
+
 def ordered(keys: set[tuple[str, str]], plan: list[tuple[str, str]]) -> list[str]:
     """In the order of the plan; what the plan did not name (a squashed migration that is now complete) at the end."""
     return [".".join(key) for key in plan if key in keys] + [".".join(key) for key in sorted(keys - set(plan))]
@@ -286,26 +320,14 @@ def ordered(keys: set[tuple[str, str]], plan: list[tuple[str, str]]) -> list[str
 def superuser(request: dict[str, t.Any]) -> dict[str, t.Any]:
     """Creates the account, or makes it what was asked for. Says which fields that are, never their values."""
     from django.contrib.auth import get_user_model
-    from django.db import DatabaseError, connections
 
-    alias = request["database"]
-    if alias not in connections:
-        return {"error": f"the project has no database {alias!r}, but {', '.join(connections)}"}
-    try:
-        connections[alias].ensure_connection()
-    except DatabaseError as error:
-        return {"error": f"the database {alias!r} does not answer: {' '.join(str(error).split())}", "unreachable": True}
+    connection = connected(request["database"])
     model = get_user_model()
-    if model._meta.db_table not in connections[alias].introspection.table_names():
-        return {"error": "the table of users does not exist: run the migrations first", "no_table": True}
-    try:
-        manager = model._default_manager.db_manager(alias)
-        user = manager.filter(**{model.USERNAME_FIELD: request["username"]}).first()
-        return create_user(model, manager, request) if user is None else update_user(user, request)
-    except Refused as error:
-        return {"error": str(error)}
-    except Exception as error:
-        return {"error": tell(error)}
+    if model._meta.db_table not in connection.introspection.table_names():
+        raise Refused("the table of users does not exist: run the migrations first", no_table=True)
+    manager = model._default_manager.db_manager(connection.alias)
+    user = manager.filter(**{model.USERNAME_FIELD: request["username"]}).first()
+    return create_user(model, manager, request) if user is None else update_user(user, request)
 
 
 def wanted_fields(model: t.Any, request: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -346,4 +368,9 @@ def update_user(user: t.Any, request: dict[str, t.Any]) -> dict[str, t.Any]:
     return {"created": False, "updated": updated}
 
 
-WORK: dict[str, t.Callable[[dict[str, t.Any]], dict[str, t.Any]]] = {"migrate": migrate, "superuser": superuser}
+WORK: dict[str, t.Callable[[dict[str, t.Any]], dict[str, t.Any]]] = {
+    "migrate": migrate,
+    "compare": lambda request: compare(connected(request["database"])),
+    "cannot_run": lambda request: cannot_run(connected(request["database"]), request["unknown"]),
+    "superuser": superuser,
+}

@@ -23,6 +23,7 @@ from ansible_collections.berth.django.plugins.module_utils import (
     _django_migration_problems,
     _django_migration_safety,
     _django_migration_sql,
+    _django_schema,
     _docker_argv,
     _engine,
     _observe,
@@ -38,7 +39,7 @@ from ansible_collections.berth.django.plugins.module_utils._shell import (
 from ansible_collections.berth.django.plugins.module_utils._spec import Service, parse
 
 # What runs in the container, each after those that it imports; the last one answers.
-INSIDE = (_django_migration_problems, _django_migration_sql, _django_migration_safety, _django_inside)
+INSIDE = (_django_migration_problems, _django_migration_sql, _django_migration_safety, _django_schema, _django_inside)
 # What the docker command itself answers with when it could not even start the command.
 DOCKER_FAILED = 125
 DOCKER_REFUSED = ("Error response from daemon", "Error: No such")
@@ -173,12 +174,22 @@ def with_container(project: Project, entrypoint_given: bool) -> Project:
     found = _observe.inspect_one(name)
     if project.service and not (found and _is_what_it_would_be(found, project.service)):
         return project
+    return in_container(project, name, found, entrypoint_given)
+
+
+def in_container(project: Project, name: str, found: dict[str, t.Any] | None, entrypoint_given: bool) -> Project:
+    """`found` is what the engine knows of the container."""
     if found is None:
         raise EngineError(f"there is no container {name} on this host.")
     if not found["State"].get("Running"):
         raise EngineError(f"the container {name} does not run.")
     entrypoint = project.entrypoint if entrypoint_given else tuple(found["Config"].get("Entrypoint") or ())
     return dataclasses.replace(project, container=name, entrypoint=entrypoint)
+
+
+def another(project: Project, name: str, entrypoint_given: bool) -> Project:
+    """The same project in another container that runs."""
+    return in_container(dataclasses.replace(project, service=None), name, _observe.inspect_one(name), entrypoint_given)
 
 
 def _is_what_it_would_be(found: dict[str, t.Any], service: Service) -> bool:

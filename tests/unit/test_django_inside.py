@@ -1,18 +1,10 @@
 # Copyright: berth.django contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What runs inside the container, run in the sample project on SQLite, the way a container runs it: `manage.py shell`.
-
-Needs the requirements of examples/music. BERTH_TEST_PYTHON names another Python that has them (another Django, say).
-"""
+"""What runs inside the container, run in the sample project on SQLite."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,67 +12,29 @@ from typing import Any
 import pytest
 import yaml
 from _paths import ROOT
-from ansible_collections.berth.django.plugins.module_utils import _django, _manage
+from _project import Release
+from ansible_collections.berth.django.plugins.module_utils import _django
 
-PYTHON = os.environ.get("BERTH_TEST_PYTHON", sys.executable)
-SOURCES = {module.__name__: Path(str(module.__file__)).read_text() for module in _manage.INSIDE}
 Ask = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(ROOT / "examples" / "music", tmp_path / "music", ignore=shutil.ignore_patterns("__pycache__")))
+def release(tmp_path: Path) -> Release:
+    return Release(tmp_path / "music", tmp_path / "db.sqlite3")
 
 
 @pytest.fixture
-def ask(project: Path) -> Ask:
-    """Puts a request to the project, and gives its answer; the words are options of the request."""
-
-    def put(do: str, **options: Any) -> dict[str, Any]:
-        environment = {
-            "PATH": os.environ["PATH"],
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "DATABASE_URL": f"sqlite:///{project}/db.sqlite3",
-            "SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmno",
-            **options.pop("environment", {"HTTPS": "true", "ALLOWED_HOSTS": "example.com"}),
-        }
-        outcome = subprocess.run(
-            _django.manage("shell", _django.shell(SOURCES), python=PYTHON),
-            input=json.dumps({"do": do, **DEFAULTS[do], **options}),
-            cwd=project,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        answer = _django.read_answer(outcome.stdout)
-        assert answer is not None, outcome.stderr
-        return answer
-
-    return put
+def project(release: Release) -> Path:
+    return release.path
 
 
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "migrate": {
-        "apply": True, "sql": False, "database": "default", "app": "", "migration": "", "fake": False, "allow_unsafe": False,
-        "wait": 1, "lock_timeout": 1, "holder": "test", "check_deploy": "", "silenced_checks": [],
-    },
-    "superuser": {
-        "apply": True, "username": "boss", "password": "correct-horse", "email": "boss@example.com", "fields": {},
-        "update_password": True, "database": "default",
-    },
-}  # fmt: skip
+@pytest.fixture
+def ask(release: Release) -> Ask:
+    return release.ask
 
 
 def names(answer: dict[str, Any]) -> list[str]:
     return [_django.migration_name(entry) for entry in answer["plan"]]
-
-
-def add_migration(project: Path, name: str, after: str, operations: str) -> None:
-    (project / "songs" / "migrations" / f"{name}.py").write_text(
-        "from django.db import migrations, models\n\n\ndef fail(apps, editor):\n    raise ValueError('no year')\n\n\n"
-        f"class Migration(migrations.Migration):\n    dependencies = [('songs', '{after}')]\n    operations = [{operations}]\n"
-    )
 
 
 ADD_YEAR = "migrations.AddField('song', 'year', models.IntegerField(null=True))"
@@ -98,9 +52,9 @@ def test_plan_is_what_is_applied(ask: Ask) -> None:
     assert ask("migrate")["applied"] == []
 
 
-def test_sql_of_each(ask: Ask, project: Path) -> None:
-    add_migration(project, "0002_year", "0001_initial", ADD_YEAR)
-    add_migration(project, "0003_data", "0002_year", "migrations.RunPython(fail)")
+def test_sql_of_each(ask: Ask, release: Release) -> None:
+    release.add_migration("0002_year", "0001_initial", ADD_YEAR)
+    release.add_migration("0003_data", "0002_year", "migrations.RunPython(fail)")
     plan = {_django.migration_name(entry): entry["sql"] for entry in ask("migrate", apply=False, sql=True)["plan"]}
     assert 'CREATE TABLE "songs_song"' in plan["songs.0001_initial"]
     assert "year" in plan["songs.0002_year"] and "year" not in plan["songs.0001_initial"]
@@ -109,10 +63,10 @@ def test_sql_of_each(ask: Ask, project: Path) -> None:
     assert len(names(ask("migrate", apply=False))) == len(plan), "asking for SQL changed something"
 
 
-def test_failing_migration_tells_what_was_kept(ask: Ask, project: Path) -> None:
+def test_failing_migration_tells_what_was_kept(ask: Ask, release: Release) -> None:
     ask("migrate")
-    add_migration(project, "0002_year", "0001_initial", ADD_YEAR)
-    add_migration(project, "0003_data", "0002_year", "migrations.RunPython(fail)")
+    release.add_migration("0002_year", "0001_initial", ADD_YEAR)
+    release.add_migration("0003_data", "0002_year", "migrations.RunPython(fail)")
     answer = ask("migrate")
     assert answer["applied"] == ["songs.0002_year"]
     assert answer["error"].startswith("the migration songs.0003_data failed: ValueError: no year\n(raised in ")
@@ -147,9 +101,9 @@ def test_refused(ask: Ask, options: dict[str, Any], error: str, apply: bool) -> 
     assert ask("migrate", apply=apply, **options)["error"].startswith(error)
 
 
-def test_conflict(ask: Ask, project: Path) -> None:
+def test_conflict(ask: Ask, release: Release) -> None:
     for name in ("0002_one", "0002_two"):
-        add_migration(project, name, "0001_initial", "")
+        release.add_migration(name, "0001_initial", "")
     assert ask("migrate")["error"].startswith("conflicting migrations: 0002_")
 
 
@@ -190,11 +144,11 @@ REQUIRED = (
 )
 
 
-def test_unsafe_is_refused_and_nothing_is_applied(ask: Ask, project: Path) -> None:
+def test_unsafe_is_refused_and_nothing_is_applied(ask: Ask, release: Release) -> None:
     ask("migrate")
-    add_migration(project, "0002_year", "0001_initial", ADD_YEAR)
-    add_migration(project, "0003_rating", "0002_year", ADD_RATING)
-    add_migration(project, "0004_index", "0003_rating", "migrations.AddIndex('song', models.Index(fields=['year'], name='by_year'))")
+    release.add_migration("0002_year", "0001_initial", ADD_YEAR)
+    release.add_migration("0003_rating", "0002_year", ADD_RATING)
+    release.add_migration("0004_index", "0003_rating", "migrations.AddIndex('song', models.Index(fields=['year'], name='by_year'))")
     plan = ask("migrate", apply=False)["plan"]
     assert [[found["kind"] for found in entry["unsafe"]] for entry in plan] == [[], ["incompatible"], ["lock"]]
     answer = ask("migrate")
@@ -212,8 +166,8 @@ def test_unsafe_is_refused_and_nothing_is_applied(ask: Ask, project: Path) -> No
     assert allowed["applied"] == ["songs.0003_rating", "songs.0004_index"] and len(allowed["unsafe"]) == 2
 
 
-def test_unsafe_is_not_asked_of_what_touches_nothing(ask: Ask, project: Path) -> None:
-    add_migration(project, "0002_rating", "0001_initial", ADD_RATING)
+def test_unsafe_is_not_asked_of_what_touches_nothing(ask: Ask, release: Release) -> None:
+    release.add_migration("0002_rating", "0001_initial", ADD_RATING)
     assert ask("migrate")["unsafe"] == [], "the plan makes the table, so nobody uses it yet"
     assert ask("migrate", app="songs", migration="0001")["unapplied"] == ["songs.0002_rating"]
     assert ask("migrate", fake=True)["applied"] == ["songs.0002_rating"]
