@@ -36,8 +36,8 @@ DEFAULTS: dict[str, dict[str, Any]] = {
 
 
 class Release:
-    def __init__(self, path: Path, database: Path) -> None:
-        self.path, self.database = path, database
+    def __init__(self, path: Path, database: Path, url: str = "") -> None:
+        self.path, self.database, self.url = path, database, url or f"sqlite:///{database}"
         if not path.exists():
             shutil.copytree(ROOT / "examples" / "music", path, ignore=shutil.ignore_patterns("__pycache__"))
 
@@ -46,7 +46,7 @@ class Release:
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONDONTWRITEBYTECODE": "1",
-            "DATABASE_URL": f"sqlite:///{self.database}",
+            "DATABASE_URL": self.url,
             "SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmno",
             **options.pop("environment", {"HTTPS": "true", "ALLOWED_HOSTS": "example.com"}),
         }
