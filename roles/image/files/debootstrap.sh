@@ -17,6 +17,8 @@ target=${2:?$usage}
 mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
 security=${DEBIAN_SECURITY_MIRROR:-http://deb.debian.org/debian-security}
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C
+# A directory of this machine, which packages that are configured inside the tree would look for there.
+unset TMPDIR
 
 [ "$(id -u)" = 0 ] || { echo "debootstrap needs root." >&2; exit 1; }
 
