@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 from _project import Release
-from ansible_collections.berth.django.plugins.module_utils import _django
+from ansible_collections.berth.django.plugins.module_utils import _django, _manage
+from ansible_collections.berth.django.plugins.modules import django_schema_check
 
 YEAR = "migrations.AddField('song', 'year', models.IntegerField(null=True))"
 NO_ARTIST = "migrations.RemoveField('song', 'artist')"
@@ -180,3 +181,39 @@ def test_no_database(old: Release, do: str) -> None:
     more: dict[str, Any] = {"unknown": []} if do == "cannot_run" else {}
     assert old.ask(do, environment={"DATABASE_URL": "sqlite:////no/such/directory/db"}, **more)["unreachable"]
     assert old.ask(do, database="replica", **more)["error"].startswith("the project has no database 'replica'")
+
+
+class Module:
+    """What django_schema_check uses of an AnsibleModule."""
+
+    def __init__(self, serving: str | None) -> None:
+        self.params = {"serving": serving, "database": "default", "entrypoint": None}
+
+
+class Asked:
+    """A project in a container, played by a release of the sample."""
+
+    service, container, check_mode = None, "old-1", False
+
+    def __init__(self, release: Release) -> None:
+        self.release = release
+
+    def ask(self, request: dict[str, Any], label: str) -> dict[str, Any]:
+        return self.release.ask(**request)
+
+
+def test_module(old: Release, new: Release, monkeypatch: pytest.MonkeyPatch) -> None:
+    containers: list[str] = []
+    monkeypatch.setattr(_manage, "another", lambda _project, name, _given: containers.append(name) or Asked(new))
+    migrate(new, ("0002_year", "0001_initial", YEAR))
+    nothing: dict[str, Any] = {"changed": False, "missing_migrations": [], "incompatible": [], "back_to": {}, "unknown": []}
+    assert django_schema_check.check(Module("new-1"), Asked(old)) == {**nothing, "unknown_migrations": ["songs.0002_year"]}
+    migrate(new, ("0003_artist", "0002_year", NO_ARTIST))
+    with pytest.raises(_manage.CommandFailed) as refused:
+        django_schema_check.check(Module("new-1"), Asked(old))
+    assert str(refused.value).startswith("old-1 cannot run on the schema as it is:\n- songs.0003_artist drops the column songs_song.artist")
+    assert refused.value.result["unknown_migrations"] == ["songs.0002_year", "songs.0003_artist"]
+    assert refused.value.result["back_to"] == {"songs": "0002_year"} and refused.value.result["changed"] is False
+    assert containers == ["new-1", "new-1"]
+    with pytest.raises(_manage.CommandFailed, match=r"songs\.0002_year is applied, which it does not know, and no container"):
+        django_schema_check.check(Module(None), Asked(old))
