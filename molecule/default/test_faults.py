@@ -29,6 +29,7 @@ from fleet import (
     playbook_environment,
     processes,
     request,
+    restart_engine,
     under_load,
     until,
 )
@@ -37,9 +38,6 @@ from losses import losses
 SITE = "/api/music/"
 WEB = GROUPS.get("nginx", [""])[0]
 DATABASE = GROUPS.get("postgres", [""])[0]
-
-# With systemd or without.
-RESTART_DOCKER = "systemctl restart docker 2>/dev/null || pkill -TERM -x dockerd"
 
 # What an operator gets wrong -> what the answer must say. `nothing that ran is stopped` is checked for each.
 REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
@@ -133,11 +131,9 @@ def test_stopped_and_removed_containers_are_healed_by_a_run() -> None:
 
 
 def test_restart_of_the_docker_daemon_stops_nothing() -> None:
-    before, daemon = processes(), on(WEB, "pgrep -x dockerd")
+    before = processes()
     with under_load(SITE) as load:
-        on(WEB, RESTART_DOCKER)
-        until(lambda: on(WEB, "pgrep -x dockerd", check=False) not in ("", daemon), 60, "another daemon runs")
-        until(lambda: on(WEB, "docker version --format '{{.Server.Version}}'", check=False), 60, "it answers")
+        restart_engine(WEB)
     assert not load.lost, load.lost[:5]
     assert processes() == before
     assert not any(playbook().changed.values())

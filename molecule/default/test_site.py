@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import re
 import uuid
@@ -87,6 +88,22 @@ def test_admin_comes_with_its_css_from_nginx() -> None:
             assert answer.status == 200 and answer.body, f"{link} on {host}: {answer.status}"
             assert "x-served-by" not in answer.headers, f"Django served {link}"
             assert answer.headers["content-type"].startswith(("text/css", "application/javascript", "text/javascript"))
+            assert re.search(r"\.[0-9a-f]{12}\.(css|js)$", link), f"{link} is not named by its content"
+            assert "immutable" in answer.headers["cache-control"], answer.headers
+
+
+def test_css_is_sent_as_it_was_compressed_beforehand() -> None:
+    """The file beside it, byte for byte: nginx compresses less, and does so for each request."""
+    links = Links()
+    links.feed(request("/admin/login/").text)
+    link = next(link for link in links.found if "base." in link)
+    for host in GROUPS["nginx"]:
+        copy = f"{FLEET['directory']}/{PROJECT}/static/current/{link.removeprefix('/static/')}.gz"
+        size, changed = (int(word) for word in on(host, f"stat -L -c '%s %Y' {copy}").split())
+        packed, plain = (request(link, host, WEB_PORT, headers={"Accept-Encoding": way}) for way in ("gzip", "identity"))
+        assert packed.headers["content-encoding"] == "gzip" and len(packed.body) == int(packed.headers["content-length"]) == size
+        assert packed.headers["etag"] == f'"{changed:x}-{size:x}"' and "content-encoding" not in plain.headers
+        assert gzip.decompress(packed.body) == plain.body and len(plain.body) > size
 
 
 def test_stats_need_the_password_of_this_fleet() -> None:

@@ -10,7 +10,7 @@ import typing as t
 
 import pytest
 from balancer import ADDRESS, HOST, SITE, STATS_PORT, all_up, converge, generations, get, name, server, states, stats, workers
-from fleet import FLEET, on, request, until
+from fleet import FLEET, on, playbook, request, until
 from losses import losses
 
 TAKEN = 8099
@@ -46,10 +46,28 @@ def test_ten_reloads_lose_nothing_and_a_restart_does() -> None:
             time.sleep(0.5)
     assert server() == before
     assert load["lost"] == 0 and load["sent"] > 500, load
+    assert restart()["lost"] > 0
+
+
+def restart() -> dict[str, t.Any]:
+    """The naive way to a new configuration."""
     with losses(SITE) as naive:
         on(HOST, f"docker restart --time 20 {name()}")
-    assert naive["lost"] > 0, naive
     all_up()
+    return naive
+
+
+@pytest.mark.long
+def test_hundred_changes_in_a_row_lose_nothing() -> None:
+    before = server()
+    with losses(SITE, "--seconds", "1500") as load:
+        run = playbook(name="molecule/haproxy/many_changes.yml", variables={"changes": 100})
+    assert run.rc == 0 and run.changed[HOST] == 100, run.told
+    said, current = generations()
+    assert said == current and server() == before
+    naive = restart()
+    print(f"100 changes in a row: {load['lost']} of {load['sent']} lost; one restart: {naive['lost']} of {naive['sent']}")
+    assert load["lost"] == 0 and load["sent"] > 10_000 and naive["lost"] > 0, (load, naive)
 
 
 def test_replacement_loses_nothing() -> None:

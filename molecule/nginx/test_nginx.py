@@ -107,6 +107,11 @@ def test_static_files_are_typed_cached_and_packed() -> None:
     answer = get("/static/site.css")
     assert answer.headers["content-type"] == "text/css" and answer.headers["cache-control"] == "max-age=3600"
     assert answer.headers["x-content-type-options"] == "nosniff"
+    named = get("/static/site.0123456789ab.css")
+    assert named.text == "named by its content" and named.headers["x-content-type-options"] == "nosniff"
+    assert named.headers["cache-control"] == "max-age=31536000, immutable"
+    gone = get("/static/gone.0123456789ab.css")
+    assert gone.status == 404 and "cache-control" not in gone.headers
     packing = {"Accept-Encoding": "gzip"}
     assert get("/static/packed.css", headers=packing).text == "packed beforehand" and get("/static/packed.css").text == "plain"
     long = get("/static/long.css", headers=packing)

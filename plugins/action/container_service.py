@@ -28,7 +28,7 @@ class ActionModule(ActionBase):
         if not first.get("deferred"):
             return first
         service = arguments["service"]
-        with Turn(f"{service['project']}-{service['name']}") as turn:
+        with Turn(f"{service['project']}-{service['name']}", at_once=int((service.get("release") or {}).get("batch", 1))) as turn:
             if turn.failed_host:
                 return dict(
                     failed=True,

@@ -46,9 +46,18 @@ def manage(command: str, words: t.Iterable[str] = (), python: str = "python3", c
     ]  # fmt: skip
 
 
-def shell(program: str) -> list[str]:
-    """Words for `manage.py shell` that run the source of _django_inside.py."""
-    return ["--verbosity=0", "--command", f"{program}\nimport sys\nmain(sys.stdin, sys.stdout)\n"]
+def shell(sources: dict[str, str]) -> list[str]:
+    """Words for `manage.py shell` that run main() of the last of these modules: full name -> source, each after those that it imports.
+
+    Each becomes a module of that very name, so that they import one another in the container as they do here.
+    """
+    lines = ["import sys, types"]
+    for name, source in sources.items():
+        lines += [
+            f"module = sys.modules[{name!r}] = types.ModuleType({name!r})",
+            f"exec(compile({source!r}, {f'<{name}>'!r}, 'exec'), module.__dict__)",
+        ]
+    return ["--verbosity=0", "--command", "\n".join([*lines, "module.main(sys.stdin, sys.stdout)", ""])]
 
 
 def read_answer(out: str) -> dict[str, t.Any] | None:
@@ -109,16 +118,39 @@ def migration_name(entry: dict[str, t.Any]) -> str:
 
 
 def migration_diff(plan: t.Sequence[dict[str, t.Any]], database: str) -> list[dict[str, str]]:
-    """One diff for each migration: its SQL, as the text that it adds."""
+    """One diff for each migration: its SQL, as the text that it adds, below what is not safe in it."""
     return [
         dict(
             before="",
-            after=(entry["sql"].strip() or "-- nothing is executed") + "\n",
+            after="\n".join([*map(_mark, entry["unsafe"]), entry["sql"].strip() or "-- nothing is executed", ""]),
             before_header=f"{database}: before {migration_name(entry)}",
             after_header=f"{database}: {'unapply ' if entry['backwards'] else ''}{migration_name(entry)}",
         )
         for entry in plan
     ]
+
+
+def schema_problem(release: str, serving: str | None, missing: t.Sequence[str], answer: dict[str, t.Any]) -> str:
+    """Why a release cannot run on the schema as it is, and how to go on; an empty string when it can."""
+    reasons = [f"{name} is not applied, which it needs" for name in missing]
+    reasons += [f"{item['migration']} {item['problem']}" for item in answer["incompatible"]]
+    unjudged = "and the release that serves does not have it either" if serving else "and no container of a release that serves was named"
+    reasons += [f"{name} is applied, which it does not know, {unjudged}" for name in answer["strange"]]
+    if not reasons:
+        return ""
+    ways = [
+        f"run django_migrate in the release that serves, which undoes what came later: container {serving}, app {app}, migration {name!r}"
+        for app, name in answer["back_to"].items()
+    ]
+    ways += [f"run django_migrate with {release}, which applies what it needs"] if missing else []
+    ways += ["roll forward: correct what serves, and deploy it"]
+    return "\n".join(
+        [f"{release} cannot run on the schema as it is:", *map("- {}".format, reasons), "To go on:", *map("- {}".format, ways)]
+    )
+
+
+def _mark(finding: dict[str, str]) -> str:
+    return f"-- not safe while the release before serves: {finding['problem']}: {finding['instead']}"
 
 
 # --- what went wrong --------------------------------------------------------------------------------------------------------------

@@ -7,9 +7,9 @@
 
 """What runs inside the container, in the project's own Python, after the project's own manage.py has set Django up.
 
-Its source is handed to `manage.py shell -c`, so that nothing has to be installed in the image and whatever manage.py does
-(settings, paths, a .env file) has been done. A request comes as JSON on standard input, where no process list shows it;
-the answer is the last line of standard output. Django is imported in functions: on the host this file is only read.
+Its source, and that of what it imports, is handed to `manage.py shell -c`, so that nothing has to be installed in the image and
+whatever manage.py does (settings, paths, a .env file) has been done. A request comes as JSON on standard input, where no process list
+shows it; the answer is the last line of standard output. Django is imported in functions: on the host this file is only read.
 """
 
 from __future__ import annotations
@@ -17,18 +17,27 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import re
 import time
 import traceback
 import typing as t
+
+from ansible_collections.berth.django.plugins.module_utils._django_migration_safety import unsafe_operations
+from ansible_collections.berth.django.plugins.module_utils._django_schema import cannot_run, compare
 
 ANSWER = "BERTH-ANSWER "
 # Two numbers that mean "a berth.django migration" inside one database.
 LOCK = (1650815604, 1835627369)
 POLL = 0.5
+CONCURRENTLY = re.compile(r"\s*(?:CREATE|DROP|REINDEX)\b.*\bCONCURRENTLY\b", re.IGNORECASE | re.DOTALL)
 
 
 class Refused(Exception):
-    """One sentence for the operator."""
+    """One sentence for the operator, and what else the answer says."""
+
+    def __init__(self, sentence: str, **answer: t.Any) -> None:
+        super().__init__(sentence)
+        self.answer = answer
 
 
 def main(source: t.TextIO, target: t.TextIO) -> None:
@@ -36,9 +45,35 @@ def main(source: t.TextIO, target: t.TextIO) -> None:
     request = json.loads(source.read())
     printed = io.StringIO()
     with contextlib.redirect_stdout(printed):
-        answer = WORK[request["do"]](request)
+        answer = answered(request)
     target.write("\n" + ANSWER + json.dumps({**answer, "printed": printed.getvalue()}) + "\n")
     target.flush()
+
+
+def answered(request: dict[str, t.Any]) -> dict[str, t.Any]:
+    from django.core.management.base import CommandError
+
+    try:
+        return WORK[request["do"]](request)
+    except Refused as error:
+        return {"error": str(error), **error.answer}
+    except CommandError as error:
+        return {"error": str(error)}
+    except Exception as error:
+        return {"error": tell(error)}
+
+
+def connected(alias: str) -> t.Any:
+    """The connection to a database of the project, once it answers."""
+    from django.db import DatabaseError, connections
+
+    if alias not in connections:
+        raise Refused(f"the project has no database {alias!r}, but {', '.join(connections)}")
+    try:
+        connections[alias].ensure_connection()
+    except DatabaseError as error:
+        raise Refused(f"the database {alias!r} does not answer: {' '.join(str(error).split())}", unreachable=True) from None
+    return connections[alias]
 
 
 def tell(error: BaseException) -> str:
@@ -57,38 +92,31 @@ def is_project(filename: str) -> bool:
 
 def migrate(request: dict[str, t.Any]) -> dict[str, t.Any]:
     """What would run (with its SQL, when asked), or runs it under the lock."""
-    from django.core.management.base import CommandError
-    from django.db import DatabaseError, connections
-
-    if request["database"] not in connections:
-        return {"error": f"the project has no database {request['database']!r}, but {', '.join(connections)}"}
-    connection = connections[request["database"]]
-    try:
-        connection.ensure_connection()
-    except DatabaseError as error:
-        return {"error": f"the database {request['database']!r} does not answer: {' '.join(str(error).split())}", "unreachable": True}
-    try:
-        check_deploy(request["check_deploy"])
-        if not request["apply"]:
-            return {"plan": describe(connection, request)}
-        with locked(connection, request) as waited_for:
-            return {"waited_for": waited_for, **apply(connection, request)}
-    except (Refused, CommandError) as error:
-        return {"error": str(error)}
-    except Exception as error:
-        return {"error": tell(error)}
+    connection = connected(request["database"])
+    check_deploy(request["check_deploy"], request["silenced_checks"])
+    if not request["apply"]:
+        return {"plan": describe(connection, request)}
+    with locked(connection, request) as waited_for:
+        return {"waited_for": waited_for, **apply(connection, request)}
 
 
-def check_deploy(fail_level: str) -> None:
-    from django.core.management import call_command
-    from django.core.management.base import SystemCheckError
+def check_deploy(fail_level: str, silenced: list[str]) -> None:
+    """`manage.py check --deploy`, on top of what the project silences itself."""
+    from django.core import checks
 
     if not fail_level:
         return
-    try:
-        call_command("check", deploy=True, fail_level=fail_level, no_color=True, stdout=io.StringIO(), stderr=io.StringIO())
-    except SystemCheckError as error:
-        raise Refused(f"manage.py check --deploy --fail-level {fail_level} says:\n{error}") from None
+    level = getattr(checks, fail_level)
+    found = [item for item in checks.run_checks(include_deployment_checks=True) if item.is_serious(level) and not item.is_silenced()]
+    # Django runs them in no order of its own.
+    found = sorted((item for item in found if item.id not in silenced), key=str)
+    if found:
+        ids = ", ".join(dict.fromkeys(item.id for item in found if item.id))
+        said = "\n".join(str(item) for item in found)
+        raise Refused(
+            f"manage.py check --deploy --fail-level {fail_level} finds {ids}:\n{said}\n"
+            f"Correct the settings, or silence what does not apply here: django_uwsgi_silenced_checks: [{ids}]"
+        )
 
 
 def planned(executor: t.Any, request: dict[str, t.Any]) -> list[tuple[t.Any, bool]]:
@@ -135,12 +163,27 @@ def describe(connection: t.Any, request: dict[str, t.Any]) -> list[dict[str, t.A
 
     executor = MigrationExecutor(connection)
     plan = planned(executor, request)
-    entries = [dict(app=item.app_label, name=item.name, backwards=backwards, sql="") for item, backwards in plan]
+    unsafe = not_safe(executor, plan, request)
+    entries: list[dict[str, t.Any]] = [
+        {
+            **dict(app=item.app_label, name=item.name, backwards=backwards, sql=""),
+            "unsafe": [found for found in unsafe if found["migration"] == str(item)],
+        }
+        for item, backwards in plan
+    ]
     if request["sql"]:
         state = executor._create_project_state(with_applied_migrations=True)
         for entry, (migration, backwards) in zip(entries, plan):
             entry["sql"], state = sql_of(executor, migration, backwards, state, request["fake"])
     return entries
+
+
+def not_safe(executor: t.Any, plan: list[tuple[t.Any, bool]], request: dict[str, t.Any]) -> list[dict[str, str]]:
+    """What the release that serves would suffer from. A record alone changes nothing, and going back is asked for by name."""
+    forwards = [migration for migration, backwards in plan if not backwards]
+    if request["fake"] or not forwards:
+        return []
+    return unsafe_operations(forwards, executor._create_project_state(with_applied_migrations=True), executor.connection)
 
 
 def sql_of(executor: t.Any, migration: t.Any, backwards: bool, state: t.Any, fake: bool) -> tuple[str, t.Any]:
@@ -215,12 +258,23 @@ def apply(connection: t.Any, request: dict[str, t.Any]) -> dict[str, t.Any]:
 
     recorder = MigrationRecorder(connection)
     before = set(recorder.applied_migrations())
-    plan = [(item.app_label, item.name) for item, _backwards in planned(MigrationExecutor(connection), request)]
+    executor = MigrationExecutor(connection)
+    migrations = planned(executor, request)
+    plan = [(item.app_label, item.name) for item, _backwards in migrations]
+    unsafe = not_safe(executor, migrations, request)
+    if unsafe and not request["allow_unsafe"]:
+        listed = "\n".join(f"{found['migration']}: {found['problem']}: {found['instead']}" for found in unsafe)
+        raise Refused(
+            f"not safe while the release before still serves, so nothing was applied:\n{listed}\n"
+            "To apply it all the same, give -e allow_unsafe_migrations=true.",
+            unsafe=unsafe,
+        )
     words = [word for word in (request["app"], request["migration"]) if word]
     options = dict(database=request["database"], fake=request["fake"], interactive=False, no_color=True, verbosity=1)
     error, printed = "", io.StringIO()
     try:
-        call_command("migrate", *words, stdout=printed, stderr=printed, **options)
+        with connection.execute_wrapper(patient_with_indexes(request)):
+            call_command("migrate", *words, stdout=printed, stderr=printed, **options)
     except Exception as problem:
         error = tell(problem)
         if isinstance(problem, OperationalError) and "lock timeout" in str(problem):
@@ -229,12 +283,30 @@ def apply(connection: t.Any, request: dict[str, t.Any]) -> dict[str, t.Any]:
     answer: dict[str, t.Any] = {
         "applied": ordered(after - before, plan),
         "unapplied": ordered(before - after, plan),
+        "unsafe": unsafe,
         "output": printed.getvalue(),
     }
     if error:
         rest = [key for key in plan if (key in after) == (key in before)]
         answer["error"] = f"the migration {'.'.join(rest[0])} failed: {error}" if rest else error
     return answer
+
+
+def patient_with_indexes(request: dict[str, t.Any]) -> t.Callable[..., t.Any]:
+    """What is built concurrently waits for transactions, and nobody for it. Given up early, it leaves an index that is not valid."""
+
+    def run(execute: t.Callable[..., t.Any], sql: t.Any, params: t.Any, many: bool, context: dict[str, t.Any]) -> t.Any:
+        if context["connection"].vendor != "postgresql" or not CONCURRENTLY.match(str(sql)):
+            return execute(sql, params, many, context)
+        # Not through Django's own cursor, which would come here again.
+        cursor = context["cursor"].cursor
+        cursor.execute(f"SET lock_timeout = '{request['wait']}s'")
+        try:
+            return execute(sql, params, many, context)
+        finally:
+            cursor.execute(f"SET lock_timeout = '{request['lock_timeout']}s'")
+
+    return run
 
 
 def ordered(keys: set[tuple[str, str]], plan: list[tuple[str, str]]) -> list[str]:
@@ -248,26 +320,14 @@ def ordered(keys: set[tuple[str, str]], plan: list[tuple[str, str]]) -> list[str
 def superuser(request: dict[str, t.Any]) -> dict[str, t.Any]:
     """Creates the account, or makes it what was asked for. Says which fields that are, never their values."""
     from django.contrib.auth import get_user_model
-    from django.db import DatabaseError, connections
 
-    alias = request["database"]
-    if alias not in connections:
-        return {"error": f"the project has no database {alias!r}, but {', '.join(connections)}"}
-    try:
-        connections[alias].ensure_connection()
-    except DatabaseError as error:
-        return {"error": f"the database {alias!r} does not answer: {' '.join(str(error).split())}", "unreachable": True}
+    connection = connected(request["database"])
     model = get_user_model()
-    if model._meta.db_table not in connections[alias].introspection.table_names():
-        return {"error": "the table of users does not exist: run the migrations first", "no_table": True}
-    try:
-        manager = model._default_manager.db_manager(alias)
-        user = manager.filter(**{model.USERNAME_FIELD: request["username"]}).first()
-        return create_user(model, manager, request) if user is None else update_user(user, request)
-    except Refused as error:
-        return {"error": str(error)}
-    except Exception as error:
-        return {"error": tell(error)}
+    if model._meta.db_table not in connection.introspection.table_names():
+        raise Refused("the table of users does not exist: run the migrations first", no_table=True)
+    manager = model._default_manager.db_manager(connection.alias)
+    user = manager.filter(**{model.USERNAME_FIELD: request["username"]}).first()
+    return create_user(model, manager, request) if user is None else update_user(user, request)
 
 
 def wanted_fields(model: t.Any, request: dict[str, t.Any]) -> dict[str, t.Any]:
@@ -308,4 +368,9 @@ def update_user(user: t.Any, request: dict[str, t.Any]) -> dict[str, t.Any]:
     return {"created": False, "updated": updated}
 
 
-WORK: dict[str, t.Callable[[dict[str, t.Any]], dict[str, t.Any]]] = {"migrate": migrate, "superuser": superuser}
+WORK: dict[str, t.Callable[[dict[str, t.Any]], dict[str, t.Any]]] = {
+    "migrate": migrate,
+    "compare": lambda request: compare(connected(request["database"])),
+    "cannot_run": lambda request: cannot_run(connected(request["database"]), request["unknown"]),
+    "superuser": superuser,
+}

@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ansible_collections.berth.django.plugins.module_utils import _docker_argv as argv_of
-from ansible_collections.berth.django.plugins.module_utils import _files
+from ansible_collections.berth.django.plugins.module_utils import _files, _release_files
 from ansible_collections.berth.django.plugins.module_utils._observe import (
     answers,
     as_container,
@@ -56,6 +56,7 @@ class Execution:
 
     service: Service
     actual: Actual
+    by: str = ""
     undo: list[t.Callable[[], None]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     committed: bool = False
@@ -71,9 +72,12 @@ def stage(service: Service) -> None:
     execute(service, actual, Plan(steps=tuple(step for step in make_plan(service, actual).steps if step.do in quiet)))
 
 
-def execute(service: Service, actual: Actual, plan: Plan) -> list[str]:
-    """Takes the steps of `plan` in order. Returns notes; raises :class:`EngineError` after undoing what had been done."""
-    execution = Execution(service, actual)
+def execute(service: Service, actual: Actual, plan: Plan, by: str = "") -> list[str]:
+    """Takes the steps of `plan` in order, on behalf of `by`, and returns notes.
+
+    Raises :class:`EngineError` after undoing what had been done.
+    """
+    execution = Execution(service, actual, by)
     try:
         for step in plan.steps:
             _STEPS[step.do](execution, step.target)
@@ -368,19 +372,90 @@ def _switch(execution: Execution, _target: str) -> None:
         before = execution.actual.links.get(item.link, "")
         if before == item.target:
             continue
-        if item.previous:
-            _files.point(item.previous, before or item.target)
         _files.point(item.link, item.target)
         execution.undo.append(lambda link=item.link, target=before: _files.point(link, target))  # type: ignore[misc]
+
+
+def _switch_back(execution: Execution, _target: str) -> None:
+    """Where the links pointed when the release began."""
+    under_way = execution.actual.under_way
+    for link, target in (under_way.links if under_way else {}).items():
+        _files.point(link, target)
+
+
+def _bake(execution: Execution, name: str) -> None:
+    _stay_healthy(execution, name, execution.service.release.bake if execution.service.release else 0)
+
+
+def _watch(execution: Execution, name: str) -> None:
+    _stay_healthy(execution, name, execution.service.release.pause if execution.service.release else 0)
+
+
+def _stay_healthy(execution: Execution, name: str, seconds: int) -> None:
+    """Healthy once is not healthy: some crash when the first requests arrive, or when their first task is due."""
+    health = execution.service.health
+    deadline = time.monotonic() + seconds
+    started = ""
+    while True:
+        state = (inspect_one(name) or {}).get("State") or {}
+        started = started or state.get("StartedAt", "")
+        if not state.get("Running") or state.get("StartedAt") != started:
+            why = f"ended with code {state.get('ExitCode')}"
+        else:
+            outcome = run(argv_of.exec_in(name, health.command), timeout=health.timeout + 1)
+            why = "" if outcome.rc == 0 else f"is no longer healthy: {outcome.text or f'exit code {outcome.rc}'}"
+        if why:
+            raise EngineError(f"the container {name} was healthy and then {why}\nThe end of its own log:\n{_log(name)}")
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.5)
 
 
 def _remove(execution: Execution, name: str) -> None:
     service = execution.service
     _remove_container(name)
-    old = next((item.instance for item in execution.actual.containers if name in (item.name, aside_name(item.name))), "")
+    old = _instance_of(execution, name)
+    if old and old != service.instance:
+        _remove_directories(service, old)
+
+
+def _discard(execution: Execution, name: str) -> None:
+    """A new instance that is taken back: what it was given goes with it."""
+    _remove_container(name)
+    _remove_directories(execution.service, _instance_of(execution, name))
+
+
+def _instance_of(execution: Execution, name: str) -> str:
+    return next((item.instance for item in execution.actual.containers if name in (item.name, aside_name(item.name))), "")
+
+
+def _remove_directories(service: Service, instance: str) -> None:
     for item in service.directories:  # directories of one instance go with it
-        if old and old != service.instance and service.instance in item.path:
-            shutil.rmtree(item.path.replace(service.instance, old), ignore_errors=True)
+        if instance and service.instance in item.path:
+            shutil.rmtree(item.path.replace(service.instance, instance), ignore_errors=True)
+
+
+def _begin(execution: Execution, _target: str) -> None:
+    _release_files.begin(execution.service, {item.link: execution.actual.links.get(item.link, "") for item in execution.service.switch})
+    execution.undo.append(lambda: _release_files.conclude(execution.service))
+
+
+def _conclude(execution: Execution, _target: str) -> None:
+    _release_files.conclude(execution.service)
+
+
+def _record(execution: Execution, outcome: str) -> None:
+    if execution.service.release:
+        _release_files.record(execution.service, execution.service.release, execution.by, outcome)
+
+
+def _prune_directory(execution: Execution, name: str) -> None:
+    if execution.service.release:
+        _release_files.prune_directory(execution.service.release, name)
+
+
+def _prune_image(execution: Execution, name: str) -> None:
+    execution.notes += filter(None, [_release_files.prune_image(name)])
 
 
 def _forget(execution: Execution, _target: str) -> None:
@@ -415,6 +490,15 @@ _STEPS: dict[str, t.Callable[[Execution, str], None]] = {
     "restart": _restart,
     "restart_if_pending": _restart_if_pending,
     "switch": _switch,
+    "switch_back": _switch_back,
+    "bake": _bake,
+    "watch": _watch,
+    "discard": _discard,
+    "begin": _begin,
+    "conclude": _conclude,
+    "record": _record,
+    "prune_directory": _prune_directory,
+    "prune_image": _prune_image,
     "remove": _remove,
     "forget": _forget,
     "unlink": _unlink,

@@ -17,7 +17,17 @@ import os
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.berth.django.plugins.module_utils import _django, _django_inside, _docker_argv, _engine, _observe
+from ansible_collections.berth.django.plugins.module_utils import (
+    _django,
+    _django_inside,
+    _django_migration_problems,
+    _django_migration_safety,
+    _django_migration_sql,
+    _django_schema,
+    _docker_argv,
+    _engine,
+    _observe,
+)
 from ansible_collections.berth.django.plugins.module_utils._shell import (
     EngineError,
     Outcome,
@@ -28,6 +38,8 @@ from ansible_collections.berth.django.plugins.module_utils._shell import (
 )
 from ansible_collections.berth.django.plugins.module_utils._spec import Service, parse
 
+# What runs in the container, each after those that it imports; the last one answers.
+INSIDE = (_django_migration_problems, _django_migration_sql, _django_migration_safety, _django_schema, _django_inside)
 # What the docker command itself answers with when it could not even start the command.
 DOCKER_FAILED = 125
 DOCKER_REFUSED = ("Error response from daemon", "Error: No such")
@@ -104,7 +116,8 @@ class Project:
 
     def ask(self, request: dict[str, t.Any], label: str) -> dict[str, t.Any]:
         """Runs a program of _django_inside.py, and returns its answer."""
-        outcome = self.manage("shell", _django.shell(source_of(_django_inside.__name__)), stdin=json.dumps(request), label=label)
+        sources = {module.__name__: source_of(module.__name__) for module in INSIDE}
+        outcome = self.manage("shell", _django.shell(sources), stdin=json.dumps(request), label=label)
         answer = _django.read_answer(outcome.out)
         if answer is None:
             raise failed(f"manage.py {label}", outcome)
@@ -161,12 +174,22 @@ def with_container(project: Project, entrypoint_given: bool) -> Project:
     found = _observe.inspect_one(name)
     if project.service and not (found and _is_what_it_would_be(found, project.service)):
         return project
+    return in_container(project, name, found, entrypoint_given)
+
+
+def in_container(project: Project, name: str, found: dict[str, t.Any] | None, entrypoint_given: bool) -> Project:
+    """`found` is what the engine knows of the container."""
     if found is None:
         raise EngineError(f"there is no container {name} on this host.")
     if not found["State"].get("Running"):
         raise EngineError(f"the container {name} does not run.")
     entrypoint = project.entrypoint if entrypoint_given else tuple(found["Config"].get("Entrypoint") or ())
     return dataclasses.replace(project, container=name, entrypoint=entrypoint)
+
+
+def another(project: Project, name: str, entrypoint_given: bool) -> Project:
+    """The same project in another container that runs."""
+    return in_container(dataclasses.replace(project, service=None), name, _observe.inspect_one(name), entrypoint_given)
 
 
 def _is_what_it_would_be(found: dict[str, t.Any], service: Service) -> bool:

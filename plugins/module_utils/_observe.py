@@ -19,7 +19,7 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.berth.django.plugins.module_utils import _docker_argv as argv_of
-from ansible_collections.berth.django.plugins.module_utils import _files
+from ansible_collections.berth.django.plugins.module_utils import _files, _release_files
 from ansible_collections.berth.django.plugins.module_utils._plan import Actual, Container
 from ansible_collections.berth.django.plugins.module_utils._shell import EngineError, Outcome, docker_present, must, run, wait_for_engine
 from ansible_collections.berth.django.plugins.module_utils._spec import Probe, Service
@@ -111,6 +111,7 @@ def observe(service: Service, check_mode: bool = False) -> Actual:
         secrets_staged=_files.version_matches(service.secrets_directory, service.secrets, service) if service.secrets else False,
         links={item.link: _files.link_target(item.link) for item in service.switch},
         withdrawn=bool(service.before_stop.withdraw) and not os.path.exists(service.before_stop.withdraw),
+        **(_release_files.read(service, service.release) if service.release else {}),
     )
     if not docker_present():
         return files
@@ -132,6 +133,7 @@ def observe(service: Service, check_mode: bool = False) -> Actual:
         containers=containers,
         image_present=image_present(service.image),
         networks=frozenset(must(["docker", "network", "ls", "--format", "{{.Name}}"], "listing networks").split()),
+        release_images=_release_files.images(service) if service.release else (),
         loaded=bool(keeper and service.proof and proven(service.proof, keeper.name, service.generation)),
         restart_pending=bool(keeper and service.restart_when and ask(service.restart_when, keeper.name).out.strip()),
     )

@@ -16,10 +16,16 @@ import json
 import typing as t
 from dataclasses import dataclass, field
 
+from ansible_collections.berth.django.plugins.module_utils import _release
+from ansible_collections.berth.django.plugins.module_utils._release import Record, UnderWay
 from ansible_collections.berth.django.plugins.module_utils._spec import Service, create_spec
 
+# How far a call goes. Between two of them, the other hosts of a fleet can catch up.
+STAGES = ("ship", "start", "switch", "retire")
+
 # Steps after which somebody may notice: they wait for this host's turn.
-_DISRUPTIVE = frozenset(("drain", "stop", "restart", "restart_if_pending"))
+_DISRUPTIVE = frozenset(("switch", "drain", "stop", "restart", "restart_if_pending"))
+_CHECKS = frozenset(("validate", "check_ports", "wait_healthy", "bake", "watch", "drain", "restart_if_pending", "commit"))
 
 
 @dataclass(frozen=True)
@@ -52,6 +58,10 @@ class Actual:
     restart_pending: bool = False
     links: dict[str, str] = field(default_factory=dict)
     withdrawn: bool = True
+    records: tuple[Record, ...] = ()
+    under_way: UnderWay | None = None
+    release_directories: tuple[str, ...] = ()
+    release_images: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -64,15 +74,18 @@ class Step:
     @property
     def changes(self) -> bool:
         """Checks and waits change nothing by themselves."""
-        return self.do not in ("validate", "check_ports", "wait_healthy", "drain", "restart_if_pending", "commit")
+        return self.do not in _CHECKS
 
 
 @dataclass(frozen=True)
 class Plan:
+    """`quiet` are the first steps, which every host may take at the same time; `pending` says that later stages have work left."""
+
     steps: tuple[Step, ...] = ()
     actions: tuple[str, ...] = ()
     diff: tuple[dict[str, str], ...] = ()
     unknown: tuple[str, ...] = ()
+    quiet: tuple[Step, ...] = ()
     pending: bool = False
     disruptive: bool = False
 
@@ -80,34 +93,63 @@ class Plan:
     def changed(self) -> bool:
         return any(step.changes for step in self.steps)
 
-    def before_disruption(self) -> tuple[Step, ...]:
-        """The steps that every host may take at the same time: preparing and validating."""
-        quiet = ("pull", "network", "directory", "secrets", "config", "validate", "check_ports")
-        return tuple(step for step in self.steps if step.do in quiet)
 
-
-def plan(service: Service, actual: Actual, switch: bool = True) -> Plan:
+def plan(service: Service, actual: Actual, until: str = "retire") -> Plan:
     """What to do so that `service` runs as specified; an empty list of steps means that it does."""
     keeper = next((item for item in actual.containers if item.running and item.instance == service.instance), None)
     others = [item for item in actual.containers if item is not keeper]
-    steps = _prepare(service, actual)
-    pending = False
-    if keeper is None:
-        steps += _replace(service, others) if not service.beside else _start_beside(service, others)
-    else:
-        # First, since a leftover may have the name that the keeper gets back.
-        steps += (_clear(others) if not service.beside else []) + _adjust(service, actual, keeper, prepared=steps)
-    if service.beside:
-        retire, pending = _retire(service, actual, others, switch)
-        steps += retire
-    diff = _diff(service, actual, keeper, others)
+    stages = _stages(service, actual, keeper, others)
+    wanted = STAGES[: STAGES.index(until) + 1]
+    steps = [step for stage in wanted for step in stages[stage]]
+    later = [step for stage in STAGES if stage not in wanted for step in stages[stage]]
+    quiet = stages["ship"] + (stages["start"] if service.beside else [])
+    by_turns = not service.beside or service.release is not None
+    interrupts = by_turns and any(step.do in _DISRUPTIVE for step in steps if step not in quiet)
     return Plan(
         steps=tuple(steps),
         actions=tuple(_sentences(service, steps, keeper, others)),
-        diff=tuple(diff),
+        diff=tuple(_diff(service, actual, keeper, others)),
         unknown=tuple(_unknown(actual, steps)),
-        pending=pending,
-        disruptive=not service.beside and any(item.running for item in actual.containers) and any(step.do in _DISRUPTIVE for step in steps),
+        quiet=tuple(step for step in quiet if step in steps),
+        pending=any(step.changes for step in later),
+        disruptive=interrupts and any(item.running for item in actual.containers),
+    )
+
+
+def _stages(service: Service, actual: Actual, keeper: Container | None, others: list[Container]) -> dict[str, list[Step]]:
+    """The steps of each stage. Without a second container beside the first there are but two: preparing, and all the rest."""
+    ship = _prepare(service, actual)
+    stages: dict[str, list[Step]] = {stage: [] for stage in STAGES}
+    if not service.beside:
+        # Leftovers first, since one may have the name that the keeper gets back.
+        stages["start"] = _replace(service, others) if keeper is None else _clear(others) + _adjust(service, actual, keeper, prepared=ship)
+    else:
+        stages["start"] = _start_beside(service, actual, others) if keeper is None else _adjust(service, actual, keeper, prepared=ship)
+        stages["switch"], stages["retire"] = _switch(service, actual), _retire(service, actual, others)
+        if keeper and stages["switch"] and service.release and service.release.bake:
+            stages["start"].append(Step("bake", service.container))
+    stages["ship"] = [*ship, *(step for step in stages["start"] if step.do in ("validate", "check_ports"))]
+    stages["start"] = [step for step in stages["start"] if step.do not in ("validate", "check_ports")]
+    return stages
+
+
+def roll_back(service: Service, actual: Actual) -> Plan:
+    """What to do so that the instance before serves again, when this one's release has begun and is not finished."""
+    under_way = actual.under_way
+    new = [item for item in actual.containers if item.instance == service.instance]
+    serves = any(item.running and item.instance != service.instance for item in actual.containers)
+    if under_way is None or under_way.instance != service.instance or not (serves or not any(under_way.links.values())):
+        return Plan()
+    switched = {link: target for link, target in under_way.links.items() if actual.links.get(link, "") != target}
+    steps = [Step("switch_back")] if switched else []
+    for item in new:
+        steps += ([Step("drain", item.name), Step("stop", item.name)] if item.running and switched else []) + [Step("discard", item.name)]
+    steps += [Step("record", _release.ROLLED_BACK), Step("conclude")]
+    current = {link: actual.links.get(link, "") for link in under_way.links}
+    return Plan(
+        steps=tuple(steps),
+        actions=(f"instance {service.instance} is taken back", *(f"remove container {item.name}" for item in new)),
+        diff=(_text_diff("links", _lines(current), _lines(under_way.links)),) if switched else (),
     )
 
 
@@ -173,9 +215,17 @@ def aside_name(name: str) -> str:
     return f"{name}-old"
 
 
-def _start_beside(service: Service, others: list[Container]) -> list[Step]:
+def _start_beside(service: Service, actual: Actual, others: list[Container]) -> list[Step]:
     leftovers = [item.name for item in others if item.name == service.container]
-    return [*_checks(service), *(Step("remove", name) for name in leftovers), Step("create", service.container), *_start(service)]
+    begun = actual.under_way and actual.under_way.instance == service.instance
+    return [
+        *_checks(service),
+        *([Step("begin")] if service.release and not begun else []),
+        *(Step("remove", name) for name in leftovers),
+        Step("create", service.container),
+        *_start(service),
+        *([Step("bake", service.container)] if service.release and service.release.bake else []),
+    ]
 
 
 def _adjust(service: Service, actual: Actual, keeper: Container, prepared: list[Step]) -> list[Step]:
@@ -195,18 +245,38 @@ def _adjust(service: Service, actual: Actual, keeper: Container, prepared: list[
     return steps if any(step.do != "wait_healthy" for step in steps) or not keeper.healthy else []
 
 
-def _retire(service: Service, actual: Actual, others: list[Container], switch: bool) -> tuple[list[Step], bool]:
-    """Beside: move the links to the new instance, then drain and remove whatever else still runs."""
+def _switch(service: Service, actual: Actual) -> list[Step]:
+    """Moves the links to the new instance."""
+    if all(actual.links.get(item.link) == item.target for item in service.switch):
+        return []
+    return [Step("switch"), *([Step("watch", service.container)] if service.release and service.release.pause else [])]
+
+
+def _retire(service: Service, actual: Actual, others: list[Container]) -> list[Step]:
+    """Nobody asks the others any more: they finish what they have, and go. Then the release is on record."""
     old = [item for item in others if item.name != service.container]
-    links = [item for item in service.switch if actual.links.get(item.link) != item.target]
-    if not old and not links:
-        return [], False
-    if not switch:
-        return [], True
-    steps = [Step("switch")] if links else []
+    steps: list[Step] = []
     for item in old:
         steps += [Step("drain", item.name), Step("stop", item.name)] if item.running else []
-    return steps + ([Step("commit")] if old else []) + [Step("remove", item.name) for item in old], False
+    steps += ([Step("commit")] if old else []) + [Step("remove", item.name) for item in old]
+    return steps + (_record(service, actual) if service.release else [])
+
+
+def _record(service: Service, actual: Actual) -> list[Step]:
+    """What is on record is kept, and what is not is nobody's any more. The record comes first: a run may be killed after it."""
+    if service.release is None:
+        return []
+    new = Record("", service.release.id, service.image, service.instance, "")
+    last = _release.serving(actual.records)
+    recorded = last is not None and (last.release, last.instance) == (new.release, new.instance)
+    kept = _release.kept([*actual.records, *([] if recorded else [new])], service.release.keep)
+    directories = {item.release for item in kept} | {*actual.links.values(), *(item.target for item in service.switch)}
+    return [
+        *([] if recorded else [Step("record", _release.SERVES)]),
+        *([Step("conclude")] if actual.under_way or not recorded else []),
+        *(Step("prune_directory", name) for name in _release.unneeded(actual.release_directories, directories)),
+        *(Step("prune_image", name) for name in _release.unneeded(actual.release_images, {item.image for item in kept})),
+    ]
 
 
 def _clear(others: list[Container]) -> list[Step]:
@@ -242,6 +312,8 @@ def _sentences(service: Service, steps: list[Step], keeper: Container | None, ot
         "restart": "restart {0}",
         "switch": f"switch to instance {service.instance}",
         "put_back": "put back into rotation",
+        "prune_directory": "remove the static files of release {0}",
+        "prune_image": "remove image {0}",
     }
     sentences += [words[step.do].format(step.target) for step in steps if step.do in words]
     if keeper is not None:
@@ -257,6 +329,9 @@ def _diff(service: Service, actual: Actual, keeper: Container | None, others: li
         if before != after:
             header = f"{service.container if not service.beside else service.project + '-' + service.name}: {name}"
             diff.append(dict(before_header=header, after_header=header, before=before, after=after))
+    last = _release.serving(actual.records)
+    if service.release and service.release.id != (last.release if last else ""):
+        diff.append(_text_diff("release", f"{last.release}\n" if last else "", f"{service.release.id}\n"))
     if keeper is None:
         old = next((item for item in others if item.running), others[0] if others else None)
         diff.append(_spec_diff(service.container, old.spec if old else "{}", json.dumps(create_spec(service))))

@@ -131,7 +131,17 @@ SERVICE_ARGUMENT_SPEC: dict[str, t.Any] = dict(
         options=dict(
             link=dict(type="str", required=True),
             target=dict(type="str", required=True),
-            previous=dict(type="str"),
+        ),
+    ),
+    release=dict(
+        type="dict",
+        options=dict(
+            id=dict(type="str", required=True),
+            directory=dict(type="str", required=True),
+            keep=dict(type="int", default=5),
+            bake=dict(type="int", default=0),
+            batch=dict(type="int", default=1),
+            pause=dict(type="int", default=0),
         ),
     ),
     before_stop=dict(

@@ -106,7 +106,18 @@ class Link:
 
     link: str
     target: str
-    previous: str = ""
+
+
+@dataclass(frozen=True)
+class Release:
+    """What a service with releases remembers of them. `bake` and `pause` are seconds, `batch` is a number of hosts."""
+
+    id: str
+    directory: str
+    keep: int = 5
+    bake: int = 0
+    batch: int = 1
+    pause: int = 0
 
 
 @dataclass(frozen=True)
@@ -164,6 +175,7 @@ class Service:
     restart_when: Probe | None = None
     replace: str = "stop_first"
     switch: tuple[Link, ...] = ()
+    release: Release | None = None
     before_stop: BeforeStop = BeforeStop()
     instance: str = ""
 
@@ -221,7 +233,20 @@ def digest(value: t.Any) -> str:
 # What decides whether a running container must be replaced. The rest (config files behind a reload, validators, how to wait,
 # how to drain) can change without touching it.
 _NOT_IN_THE_CONTAINER = frozenset(
-    ("secrets", "config", "directories", "validate", "reload", "proof", "restart_when", "replace", "switch", "before_stop", "instance")
+    (
+        "secrets",
+        "config",
+        "directories",
+        "validate",
+        "reload",
+        "proof",
+        "restart_when",
+        "replace",
+        "switch",
+        "release",
+        "before_stop",
+        "instance",
+    )
 )
 
 
@@ -344,7 +369,8 @@ def parse(values: dict[str, t.Any]) -> Service:
         reload=_probe(given.get("reload")),
         proof=_probe(given.get("proof")),
         restart_when=_probe(given.get("restart_when")),
-        switch=tuple(Link(item["link"], item["target"], item.get("previous") or "") for item in given.get("switch", ())),
+        switch=tuple(Link(item["link"], item["target"]) for item in given.get("switch", ())),
+        release=Release(**given["release"]) if given.get("release") else None,
         before_stop=BeforeStop(
             withdraw=before_stop.get("withdraw") or "",
             settle=before_stop.get("settle", 0),
@@ -385,6 +411,10 @@ def _check(service: Service, public: list[bool]) -> None:
         raise ValueError(
             "service.replace is beside, but two containers cannot publish one port: use host_network, a socket, or stop_first."
         )
+    if service.release and not (service.beside and service.switch):
+        raise ValueError("service.release needs service.replace: beside and service.switch: a release starts beside the one that serves.")
+    if service.release and service.release.keep < 2:
+        raise ValueError(f"service.release.keep is {service.release.keep}: at least 2, the one that serves and the one to go back to.")
     if service.reload and not service.proof:
         raise ValueError("service.reload needs service.proof: a reload that nobody proves may have kept the old configuration.")
     if service.reload and not service.config:

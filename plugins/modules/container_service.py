@@ -398,9 +398,40 @@ options:
             description: What it points to.
             type: str
             required: true
-          previous:
-            description: Path of a second link that gets the old target.
+      release:
+        description:
+          - Makes the service one that has releases, which needs O(service.replace=beside) and O(service.switch). The host keeps on record
+            what served when, and by whom it was brought, in C(releases.jsonl) in O(service.directory).
+        type: dict
+        suboptions:
+          id:
+            description: Name of the release. Instances of one release differ in settings only.
             type: str
+            required: true
+          directory:
+            description:
+              - Directory on the host that holds one directory per release, named by O(service.release.id), for its static files. Links in
+                C(kept) in it lead to those that are kept, C(0) being the newest.
+            type: str
+            required: true
+          keep:
+            description: Releases that are kept, the one that serves included. Images and directories of older ones are removed.
+            type: int
+            default: 5
+          bake:
+            description: Seconds for which a new instance has to stay healthy before anything is switched to it.
+            type: int
+            default: 0
+          batch:
+            description: Hosts that may switch at the same time.
+            type: int
+            default: 1
+          pause:
+            description: >-
+              Seconds for which the new instance has to stay healthy after the switch of a host, before other hosts follow. Where it does
+              not, the host's links go back.
+            type: int
+            default: 0
       before_stop:
         description: What has to happen before a running container is stopped.
         type: dict
@@ -426,16 +457,24 @@ options:
     description:
       - V(present) makes the host run the service.
       - V(absent) drains and removes its containers, config and secrets. Directories of data stay.
+      - V(rolled_back) takes a release back that has begun and is not finished. The links point to where they pointed before, and the new
+        instance is drained and removed. Nothing is done where no release of this instance is under way.
     type: str
-    choices: [present, absent]
+    choices: [present, absent, rolled_back]
     default: present
-  switch:
+  until:
     description:
-      - With V(false), an instance of O(service.replace=beside) is started and proven healthy, and the one before goes on serving.
-        RV(pending) is
-        true until a call with V(true), which switches the links, drains the old instance and removes it.
-    type: bool
-    default: true
+      - How far to go with O(state=present). Between two calls, other hosts can catch up. RV(pending) says whether later stages have work
+        left.
+      - V(ship) brings image, directories, config and secrets to the host, and validates them. Nothing that runs is touched.
+      - V(start) also starts the new instance of O(service.replace=beside) and proves it healthy. The one before goes on serving.
+      - V(switch) also moves the links.
+      - V(retire) also drains and removes the instance before, and puts the release on record.
+      - A service that is not replaced beside the one before has no stages after V(start).
+      - Check mode always predicts all of it.
+    type: str
+    choices: [ship, start, switch, retire]
+    default: retire
   defer_disruption:
     description:
       - With V(true), a step that interrupts a running service is left out, and RV(deferred) tells so. The action plugin uses it to let
@@ -499,7 +538,7 @@ generation:
   returned: success
   sample: 0f3a9c1b2d4e
 pending:
-  description: Whether a healthy instance waits beside the serving one for a call with O(switch=true).
+  description: Whether later stages than O(until) have work left. Always false in check mode.
   type: bool
   returned: success
 deferred:
@@ -523,12 +562,15 @@ def converge(module: AnsibleModule, service: Service) -> dict[str, object]:
     actual = _observe.observe(service, module.check_mode)
     if module.params["state"] == "absent":
         plan = _plan.remove(service, actual)
+    elif module.params["state"] == "rolled_back":
+        plan = _plan.roll_back(service, actual)
     else:
-        plan = _plan.plan(service, actual, switch=module.params["switch"])
+        # Check mode tells of everything at once: nothing of it will be there for the stages that follow.
+        plan = _plan.plan(service, actual, until="retire" if module.check_mode else module.params["until"])
     deferred = plan.disruptive and module.params["defer_disruption"] and not module.check_mode
     if not module.check_mode:
-        steps = _plan.Plan(steps=plan.before_disruption()) if deferred else plan
-        for note in _engine.execute(service, actual, steps):
+        steps = _plan.Plan(steps=plan.quiet) if deferred else plan
+        for note in _engine.execute(service, actual, steps, module.params["holder"]):
             module.warn(note)
     return dict(
         changed=plan.changed,
@@ -547,8 +589,8 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
             service=dict(type="dict", required=True, options=SERVICE_ARGUMENT_SPEC),
-            state=dict(type="str", choices=["present", "absent"], default="present"),
-            switch=dict(type="bool", default=True),
+            state=dict(type="str", choices=["present", "absent", "rolled_back"], default="present"),
+            until=dict(type="str", choices=list(_plan.STAGES), default="retire"),
             defer_disruption=dict(type="bool", default=False),
             holder=dict(type="str", default="unknown"),
         ),

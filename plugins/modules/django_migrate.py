@@ -13,6 +13,10 @@ description:
   - Two runs at once are safe with PostgreSQL, which Django alone does not care for. An advisory lock, held by the very session that
     migrates, lets one of them work; the other waits, says for whom, and then finds nothing left to do.
   - The database is asked on every run. Nothing is remembered elsewhere, so that a rebuilt database does not stay empty.
+  - Migrations run while the release before still serves. Refused before anything is applied, with what to do instead, is what that
+    release cannot run on afterwards (a column or a table dropped or renamed, a column NOT NULL without a default in the database, another
+    type), and what keeps traffic waiting (an index built without CONCURRENTLY, a constraint that is validated under a lock), also in SQL of
+    the project's own. C(RunPython) and blocks of procedural SQL are not looked into, and neither are migrations backwards.
 version_added: 0.1.0
 author: berth.django contributors
 extends_documentation_fragment:
@@ -25,7 +29,9 @@ attributes:
       RV(unknown) says why.
   diff_mode:
     support: full
-    details: Shows the SQL of each migration. In check mode before it runs.
+    details: >-
+      Shows the SQL of each migration. In check mode before it runs. A line C(-- not safe while the release before serves) stands above the
+      SQL of a migration that is not.
 options:
   database:
     description: Alias of the database in the project's C(DATABASES).
@@ -41,6 +47,13 @@ options:
     description: Record migrations as applied, or as unapplied, without touching the schema.
     type: bool
     default: false
+  allow_unsafe:
+    description: >-
+      Apply migrations also when they are not safe while the release before still serves. In the role C(django_uwsgi) it is
+      C(-e allow_unsafe_migrations=true).
+    type: bool
+    default: false
+    version_added: 0.2.0
   wait:
     description: Seconds to wait for a migration that another run has started.
     type: int
@@ -50,13 +63,19 @@ options:
       Seconds that one statement may wait for a lock on a table. A migration that waits longer makes the whole site wait behind it, so it
       fails, and can be run again. V(0) waits forever. PostgreSQL only.
     type: int
-    default: 10
+    default: 2
   check_deploy:
     description: >-
-      Run C(manage.py check --deploy) first, and migrate nothing when it finds something of this level or above. Silence a check that does
-      not apply in the project's C(SILENCED_SYSTEM_CHECKS). Not asked again while exactly the same image, settings and secrets serve.
+      Run C(manage.py check --deploy) first, and migrate nothing when it finds something of this level or above. Silence what does not apply
+      with O(silenced_checks). Not asked again while exactly the same image, settings and secrets serve.
     type: str
     choices: [CRITICAL, ERROR, WARNING, INFO, DEBUG]
+  silenced_checks:
+    description: Ids of checks that O(check_deploy) passes over, on top of the project's own C(SILENCED_SYSTEM_CHECKS).
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
 """
 
 EXAMPLES = r"""
@@ -64,6 +83,7 @@ EXAMPLES = r"""
   berth.django.django_migrate:
     service: "{{ __django_uwsgi_service }}"
     check_deploy: WARNING
+    silenced_checks: [security.W004]  # the proxy in front sends Strict-Transport-Security
   run_once: true
 
 - name: Unapply the last migration of songs in a running container
@@ -85,6 +105,18 @@ unapplied:
   type: list
   elements: str
   returned: when the database was asked
+unsafe:
+  description:
+    - What is not safe in them while the release before still serves. On failure, what was refused.
+    - C(kind) is V(incompatible) where that release cannot run on the schema afterwards, V(lock) where traffic waits while it is applied.
+  type: list
+  elements: dict
+  returned: when the database was asked
+  sample:
+    - migration: songs.0003_album
+      kind: incompatible
+      problem: renames the column songs_song.record, which the release before still uses
+      instead: keep its name with db_column
 waited_for:
   description: Who held the lock, when somebody did.
   type: str
@@ -106,7 +138,7 @@ from ansible_collections.berth.django.plugins.module_utils import _django, _mana
 
 def migrate(module: AnsibleModule, project: _manage.Project) -> dict[str, object]:
     """Uses of `module`: its parameters, check_mode, _diff and warn()."""
-    options = {key: module.params[key] for key in ("database", "fake", "wait", "lock_timeout", "holder")}
+    options = {key: module.params[key] for key in ("database", "fake", "allow_unsafe", "wait", "lock_timeout", "holder", "silenced_checks")}
     options.update({key: module.params[key] or "" for key in ("app", "migration", "check_deploy")})
     options["check_deploy"] = "" if project.serves else options["check_deploy"]
     plan = []
@@ -115,7 +147,10 @@ def migrate(module: AnsibleModule, project: _manage.Project) -> dict[str, object
     if module.check_mode:
         applied = [_django.migration_name(entry) for entry in plan if not entry["backwards"]]
         unapplied = [_django.migration_name(entry) for entry in plan if entry["backwards"]]
-        answer = {}
+        answer = {"unsafe": [found for entry in plan for found in entry["unsafe"]]}
+        if answer["unsafe"] and not module.params["allow_unsafe"]:
+            names = ", ".join(dict.fromkeys(found["migration"] for found in answer["unsafe"]))
+            module.warn(f"not safe while the release before serves, so a run refuses it without -e allow_unsafe_migrations=true: {names}")
     else:
         # What was looked at for the diff has passed the checks already.
         answer = ask(project, {**options, "apply": True, "check_deploy": "" if module._diff else options["check_deploy"]})
@@ -129,6 +164,7 @@ def migrate(module: AnsibleModule, project: _manage.Project) -> dict[str, object
         changed=bool(done),
         applied=applied,
         unapplied=unapplied,
+        unsafe=answer["unsafe"],
         waited_for=answer.get("waited_for", ""),
         unknown=[],
         stdout=answer.get("output", ""),
@@ -149,6 +185,7 @@ def ask(project: _manage.Project, request: dict[str, object]) -> dict:
         changed=bool(kept),
         applied=applied,
         unapplied=unapplied,
+        unsafe=answer.get("unsafe", []),
         stdout=answer.get("output", answer["printed"]),
         exit_code=1,
     )
@@ -162,9 +199,11 @@ def main() -> None:
             app=dict(type="str"),
             migration=dict(type="str"),
             fake=dict(type="bool", default=False),
+            allow_unsafe=dict(type="bool", default=False),
             wait=dict(type="int", default=600),
-            lock_timeout=dict(type="int", default=10),
+            lock_timeout=dict(type="int", default=2),
             check_deploy=dict(type="str", choices=["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"]),
+            silenced_checks=dict(type="list", elements="str", default=[]),
         ),
         required_one_of=_django.ONE_OF,
         mutually_exclusive=_django.ONE_OF,

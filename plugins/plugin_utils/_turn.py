@@ -9,35 +9,52 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
+import time
 import types
-import typing as t
 
 from ansible import constants
 
+POLL = 0.1
+
 
 class Turn:
-    """Held by one worker process of ansible-playbook at a time; the others wait in the kernel.
+    """Held by one worker process of ansible-playbook at a time, or by `at_once` of them; the others wait.
 
-    The file lives in the run's own temporary directory, so that a turn never outlives its run, and says which host failed: those that
-    still wait then leave their service alone.
+    The files live in the run's own temporary directory, so that a turn never outlives its run. One of them says which host failed: those
+    that still wait then leave their service alone.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, at_once: int = 1) -> None:
         self._path = os.path.join(constants.DEFAULT_LOCAL_TMP, f"berth-turn-{name}")
-        self.failed_host = ""
+        self._at_once = max(1, at_once)
 
     def __enter__(self) -> Turn:
-        self._file: t.TextIO = open(self._path, "a+", encoding="utf-8")
-        fcntl.flock(self._file, fcntl.LOCK_EX)
-        self._file.seek(0)
-        self.failed_host = self._file.read()
+        self._place = self._take_place()
         return self
 
+    def _take_place(self) -> int:
+        """The kernel gives a place back with the process that held it."""
+        while True:
+            for number in range(self._at_once):
+                place = os.open(f"{self._path}-{number}", os.O_CREAT | os.O_WRONLY, 0o600)
+                with contextlib.suppress(BlockingIOError):
+                    fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    return place
+                os.close(place)
+            time.sleep(POLL)
+
+    @property
+    def failed_host(self) -> str:
+        with contextlib.suppress(FileNotFoundError), open(f"{self._path}-failed", encoding="utf-8") as file:
+            return file.read()
+        return ""
+
     def fail(self, host: str) -> None:
-        self._file.write(host)
-        self._file.flush()
+        with open(f"{self._path}-failed", "w", encoding="utf-8") as file:
+            file.write(host)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None) -> None:
-        self._file.close()
+        os.close(self._place)

@@ -61,14 +61,14 @@ def beside(base: str, directory: Path, **changes: t.Any) -> Service:
         reload=None,
         proof=None,
         before_stop=None,
-        switch=[dict(link=f"{directory}/current", target="{instance}", previous=f"{directory}/previous")],
+        switch=[dict(link=f"{directory}/current", target="{instance}")],
     )
     return service(base, directory, **{**shape, **changes})
 
 
-def converge(wanted: Service, switch: bool = True) -> Plan:
+def converge(wanted: Service, until: str = "retire") -> Plan:
     actual = _observe.observe(wanted)
-    found = plan(wanted, actual, switch)
+    found = plan(wanted, actual, until)
     _engine.execute(wanted, actual, found)
     return found
 
@@ -158,15 +158,14 @@ def test_a_taken_port_is_noticed_before_anything_stops(base_image: str, director
 def test_beside_starts_waits_and_switches(base_image: str, directory: Path) -> None:
     one, two = beside(base_image, directory), beside(base_image, directory, text="two")
     converge(one)
-    started = converge(two, switch=False)
+    started = converge(two, until="start")
     assert started.pending
     assert set(running()) == {one.container, two.container}
     assert os.readlink(directory / "current") == one.instance
-    assert not converge(two, switch=False).changed
+    assert not converge(two, until="start").changed
     converge(two)
     assert set(running()) == {two.container}
     assert os.readlink(directory / "current") == two.instance
-    assert os.readlink(directory / "previous") == one.instance
     assert not converge(two).changed
 
 

@@ -99,10 +99,12 @@ def test_answer_is_found_among_what_the_project_prints() -> None:
 
 def test_migration_diff_shows_the_sql() -> None:
     plan = [
-        {"app": "songs", "name": "0002_x", "backwards": False, "sql": "BEGIN;\nALTER TABLE ...;\nCOMMIT;"},
-        {"app": "songs", "name": "0001_initial", "backwards": True, "sql": ""},
+        {"app": "songs", "name": "0002_x", "backwards": False, "sql": "BEGIN;\nALTER TABLE ...;\nCOMMIT;", "unsafe": []},
+        {"app": "songs", "name": "0001_initial", "backwards": True, "sql": "", "unsafe": []},
+        {"app": "songs", "name": "0003_y", "backwards": False, "sql": "DROP ...;", "unsafe": [{"problem": "drops", "instead": "keep"}]},
     ]
-    first, second = _django.migration_diff(plan, "default")
+    first, second, third = _django.migration_diff(plan, "default")
+    assert third["after"] == "-- not safe while the release before serves: drops: keep\nDROP ...;\n"
     assert first["after"] == "BEGIN;\nALTER TABLE ...;\nCOMMIT;\n"
     assert first["after_header"] == "default: songs.0002_x"
     assert second["after_header"] == "default: unapply songs.0001_initial"

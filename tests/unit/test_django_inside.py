@@ -1,85 +1,40 @@
 # Copyright: berth.django contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""What runs inside the container, run in the sample project on SQLite, the way a container runs it: `manage.py shell`.
-
-Needs the requirements of examples/music. BERTH_TEST_PYTHON names another Python that has them (another Django, say).
-"""
+"""What runs inside the container, run in the sample project on SQLite."""
 
 from __future__ import annotations
 
-import json
-import os
-import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from _paths import ROOT
-from ansible_collections.berth.django.plugins.module_utils import _django, _django_inside
+from _project import Release
+from ansible_collections.berth.django.plugins.module_utils import _django
 
-PYTHON = os.environ.get("BERTH_TEST_PYTHON", sys.executable)
-SOURCE = Path(_django_inside.__file__).read_text()
 Ask = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def project(tmp_path: Path) -> Path:
-    return Path(shutil.copytree(ROOT / "examples" / "music", tmp_path / "music", ignore=shutil.ignore_patterns("__pycache__")))
+def release(tmp_path: Path) -> Release:
+    return Release(tmp_path / "music", tmp_path / "db.sqlite3")
 
 
 @pytest.fixture
-def ask(project: Path) -> Ask:
-    """Puts a request to the project, and gives its answer; the words are options of the request."""
-
-    def put(do: str, **options: Any) -> dict[str, Any]:
-        environment = {
-            "PATH": os.environ["PATH"],
-            "PYTHONDONTWRITEBYTECODE": "1",
-            "DATABASE_URL": f"sqlite:///{project}/db.sqlite3",
-            "SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmno",
-            **options.pop("environment", {"HTTPS": "true", "ALLOWED_HOSTS": "example.com"}),
-        }
-        outcome = subprocess.run(
-            _django.manage("shell", _django.shell(SOURCE), python=PYTHON),
-            input=json.dumps({"do": do, **DEFAULTS[do], **options}),
-            cwd=project,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        answer = _django.read_answer(outcome.stdout)
-        assert answer is not None, outcome.stderr
-        return answer
-
-    return put
+def project(release: Release) -> Path:
+    return release.path
 
 
-DEFAULTS: dict[str, dict[str, Any]] = {
-    "migrate": {
-        "apply": True, "sql": False, "database": "default", "app": "", "migration": "", "fake": False,
-        "wait": 1, "lock_timeout": 1, "holder": "test", "check_deploy": "",
-    },
-    "superuser": {
-        "apply": True, "username": "boss", "password": "correct-horse", "email": "boss@example.com", "fields": {},
-        "update_password": True, "database": "default",
-    },
-}  # fmt: skip
+@pytest.fixture
+def ask(release: Release) -> Ask:
+    return release.ask
 
 
 def names(answer: dict[str, Any]) -> list[str]:
     return [_django.migration_name(entry) for entry in answer["plan"]]
-
-
-def add_migration(project: Path, name: str, after: str, operations: str) -> None:
-    (project / "songs" / "migrations" / f"{name}.py").write_text(
-        "from django.db import migrations, models\n\n\ndef fail(apps, editor):\n    raise ValueError('no year')\n\n\n"
-        f"class Migration(migrations.Migration):\n    dependencies = [('songs', '{after}')]\n    operations = [{operations}]\n"
-    )
 
 
 ADD_YEAR = "migrations.AddField('song', 'year', models.IntegerField(null=True))"
@@ -97,9 +52,9 @@ def test_plan_is_what_is_applied(ask: Ask) -> None:
     assert ask("migrate")["applied"] == []
 
 
-def test_sql_of_each(ask: Ask, project: Path) -> None:
-    add_migration(project, "0002_year", "0001_initial", ADD_YEAR)
-    add_migration(project, "0003_data", "0002_year", "migrations.RunPython(fail)")
+def test_sql_of_each(ask: Ask, release: Release) -> None:
+    release.add_migration("0002_year", "0001_initial", ADD_YEAR)
+    release.add_migration("0003_data", "0002_year", "migrations.RunPython(fail)")
     plan = {_django.migration_name(entry): entry["sql"] for entry in ask("migrate", apply=False, sql=True)["plan"]}
     assert 'CREATE TABLE "songs_song"' in plan["songs.0001_initial"]
     assert "year" in plan["songs.0002_year"] and "year" not in plan["songs.0001_initial"]
@@ -108,10 +63,10 @@ def test_sql_of_each(ask: Ask, project: Path) -> None:
     assert len(names(ask("migrate", apply=False))) == len(plan), "asking for SQL changed something"
 
 
-def test_failing_migration_tells_what_was_kept(ask: Ask, project: Path) -> None:
+def test_failing_migration_tells_what_was_kept(ask: Ask, release: Release) -> None:
     ask("migrate")
-    add_migration(project, "0002_year", "0001_initial", ADD_YEAR)
-    add_migration(project, "0003_data", "0002_year", "migrations.RunPython(fail)")
+    release.add_migration("0002_year", "0001_initial", ADD_YEAR)
+    release.add_migration("0003_data", "0002_year", "migrations.RunPython(fail)")
     answer = ask("migrate")
     assert answer["applied"] == ["songs.0002_year"]
     assert answer["error"].startswith("the migration songs.0003_data failed: ValueError: no year\n(raised in ")
@@ -135,7 +90,10 @@ def test_backwards_and_fake(ask: Ask, project: Path) -> None:
         ({"app": "auth", "migration": "00"}, "several migrations of auth begin with '00'"),
         ({"database": "replica"}, "the project has no database 'replica', but default"),
         ({"environment": {"DATABASE_URL": "sqlite:////no/such/directory/db"}}, "the database 'default' does not answer: unable to open"),
-        ({"environment": {"HTTPS": "false"}, "check_deploy": "WARNING"}, "manage.py check --deploy --fail-level WARNING says:\n"),
+        (
+            {"environment": {"HTTPS": "false"}, "check_deploy": "WARNING"},
+            "manage.py check --deploy --fail-level WARNING finds security.W004, ",
+        ),
     ],
 )
 @pytest.mark.parametrize("apply", [True, False])
@@ -143,14 +101,76 @@ def test_refused(ask: Ask, options: dict[str, Any], error: str, apply: bool) -> 
     assert ask("migrate", apply=apply, **options)["error"].startswith(error)
 
 
-def test_conflict(ask: Ask, project: Path) -> None:
+def test_conflict(ask: Ask, release: Release) -> None:
     for name in ("0002_one", "0002_two"):
-        add_migration(project, name, "0001_initial", "")
+        release.add_migration(name, "0001_initial", "")
     assert ask("migrate")["error"].startswith("conflicting migrations: 0002_")
+
+
+PLAIN_HTTP = ["security.W004", "security.W008", "security.W012", "security.W016"]
 
 
 def test_deploy_checks_pass_for_the_sample(ask: Ask) -> None:
     assert "error" not in ask("migrate", apply=False, check_deploy="WARNING")
+
+
+def test_deploy_checks_pass_for_the_lab() -> None:
+    """What the lab's inventory silences is exactly what the sample fails over plain HTTP."""
+    project = yaml.safe_load((ROOT / "inventories/lab/group_vars/all/project.yml").read_text())
+    assert project["django_uwsgi_silenced_checks"] == PLAIN_HTTP
+
+
+def test_silenced_checks(ask: Ask, project: Path) -> None:
+    http = {"environment": {"HTTPS": "false", "ALLOWED_HOSTS": "example.com"}, "check_deploy": "WARNING", "apply": False}
+    assert "error" not in ask("migrate", silenced_checks=PLAIN_HTTP, **http)
+    error = ask("migrate", silenced_checks=PLAIN_HTTP[:2], **http)["error"]
+    assert error.startswith(
+        "manage.py check --deploy --fail-level WARNING finds security.W012, security.W016:\n?: (security.W012) SESSION_"
+    )
+    assert error.endswith(
+        "\nCorrect the settings, or silence what does not apply here: django_uwsgi_silenced_checks: [security.W012, security.W016]"
+    )
+    with (project / "site_settings" / "settings.py").open("a") as file:
+        file.write("\nSILENCED_SYSTEM_CHECKS = ['security.W012']\n")
+    assert "finds security.W016:" in ask("migrate", silenced_checks=PLAIN_HTTP[:2], **http)["error"]
+
+
+# --- migrations that are not safe -------------------------------------------------------------------------------------------------
+
+ADD_RATING = "migrations.AddField('song', 'rating', models.IntegerField(default=0))"
+REQUIRED = (
+    "adds the column songs_song.rating as NOT NULL without a default in the database, so the release before cannot insert rows: "
+    "give it a db_default (Django 5.0 or later), or null=True"
+)
+
+
+def test_unsafe_is_refused_and_nothing_is_applied(ask: Ask, release: Release) -> None:
+    ask("migrate")
+    release.add_migration("0002_year", "0001_initial", ADD_YEAR)
+    release.add_migration("0003_rating", "0002_year", ADD_RATING)
+    release.add_migration("0004_index", "0003_rating", "migrations.AddIndex('song', models.Index(fields=['year'], name='by_year'))")
+    plan = ask("migrate", apply=False)["plan"]
+    assert [[found["kind"] for found in entry["unsafe"]] for entry in plan] == [[], ["incompatible"], ["lock"]]
+    answer = ask("migrate")
+    assert answer["error"].splitlines() == [
+        "not safe while the release before still serves, so nothing was applied:",
+        f"songs.0003_rating: {REQUIRED}",
+        "songs.0004_index: builds an index on songs_song without CONCURRENTLY, so nobody can write to the table meanwhile: "
+        "use AddIndexConcurrently in a migration with atomic = False, and db_index=False for a field",
+        "To apply it all the same, give -e allow_unsafe_migrations=true.",
+    ]
+    assert [found["migration"] for found in answer["unsafe"]] == ["songs.0003_rating", "songs.0004_index"]
+    assert names(ask("migrate", apply=False)) == ["songs.0002_year", "songs.0003_rating", "songs.0004_index"], "something was applied"
+    assert ask("migrate", app="songs", migration="0002")["applied"] == ["songs.0002_year"], "what is safe in front of it can go"
+    allowed = ask("migrate", allow_unsafe=True)
+    assert allowed["applied"] == ["songs.0003_rating", "songs.0004_index"] and len(allowed["unsafe"]) == 2
+
+
+def test_unsafe_is_not_asked_of_what_touches_nothing(ask: Ask, release: Release) -> None:
+    release.add_migration("0002_rating", "0001_initial", ADD_RATING)
+    assert ask("migrate")["unsafe"] == [], "the plan makes the table, so nobody uses it yet"
+    assert ask("migrate", app="songs", migration="0001")["unapplied"] == ["songs.0002_rating"]
+    assert ask("migrate", fake=True)["applied"] == ["songs.0002_rating"]
 
 
 def test_what_the_project_prints_is_kept_apart(ask: Ask, project: Path) -> None:

@@ -8,7 +8,8 @@ import json
 import typing as t
 
 import pytest
-from ansible_collections.berth.django.plugins.module_utils._plan import Actual, Container, plan, remove
+from ansible_collections.berth.django.plugins.module_utils._plan import Actual, Container, plan, remove, roll_back
+from ansible_collections.berth.django.plugins.module_utils._release import Record, UnderWay
 from ansible_collections.berth.django.plugins.module_utils._spec import create_spec, parse
 from test_spec import RELOADING, spec
 
@@ -107,37 +108,118 @@ def test_stop_first(name: str, actual: Actual, steps: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "actual", "switch", "steps", "pending"),
+    ("name", "actual", "until", "steps", "pending"),
     [
-        ("converged", CONVERGED_BESIDE, True, [], False),
-        ("first", Actual(**PREPARED), True, ["create", "start", "wait_healthy", "switch"], False),
-        ("first, not switched", Actual(**PREPARED), False, ["create", "start", "wait_healthy"], True),
+        ("converged", CONVERGED_BESIDE, "retire", [], False),
+        ("first", Actual(**PREPARED), "retire", ["create", "start", "wait_healthy", "switch"], False),
+        ("first, not switched", Actual(**PREPARED), "start", ["create", "start", "wait_healthy"], True),
         (
             "replaces",
             dataclasses.replace(CONVERGED_BESIDE, containers=(OLD_BESIDE,), links={"/run/current": "old.sock"}),
-            True,
+            "retire",
             ["create", "start", "wait_healthy", "switch", "drain", "stop", "commit", "remove"],
             False,
         ),
         (
             "healthy beside, not switched",
             dataclasses.replace(CONVERGED_BESIDE, containers=(running(BESIDE), OLD_BESIDE), links={"/run/current": "old.sock"}),
-            False,
+            "start",
             [],
             True,
         ),
         (
             "killed after the switch",
             dataclasses.replace(CONVERGED_BESIDE, containers=(running(BESIDE), OLD_BESIDE)),
-            True,
+            "retire",
             ["drain", "stop", "commit", "remove"],
             False,
         ),
     ],
 )
-def test_beside(name: str, actual: Actual, switch: bool, steps: list[str], pending: bool) -> None:
-    found = plan(BESIDE, actual, switch=switch)
+def test_beside(name: str, actual: Actual, until: str, steps: list[str], pending: bool) -> None:
+    found = plan(BESIDE, actual, until=until)
     assert ([step.do for step in found.steps], found.pending) == (steps, pending), name
+
+
+RELEASED = parse(
+    spec(
+        replace="beside",
+        networks=[dict(name="music")],
+        switch=[dict(link="/static/current", target="two")],
+        release=dict(id="two", directory="/static", keep=2, bake=3, pause=2),
+    )
+)
+BEFORE = Container(name="music-nginx-before", instance="before", running=True)
+SERVED = [Record("", name, f"registry/app:{name}", instance, "alice") for name, instance in (("zero", "zero"), ("one", "before"))]
+FOUND = Actual(
+    **PREPARED,
+    containers=(BEFORE,),
+    links={"/static/current": "one"},
+    records=tuple(SERVED),
+    release_directories=("zero", "one", "two", "stray"),
+    release_images=("registry/app:zero", "registry/app:one"),
+)
+STARTED = dataclasses.replace(
+    FOUND, containers=(BEFORE, running(RELEASED)), under_way=UnderWay(RELEASED.instance, {"/static/current": "one"})
+)
+SWITCHED = dataclasses.replace(STARTED, links={"/static/current": "two"})
+RETIRED = dataclasses.replace(SWITCHED, containers=(running(RELEASED),))
+RECORDED = dataclasses.replace(RETIRED, records=(*SERVED, Record("", "two", "registry/app:two", RELEASED.instance, "bob")))
+DONE = dataclasses.replace(RECORDED, under_way=None, release_directories=("one", "two"), release_images=("registry/app:one",))
+END = ["record", "conclude", "prune_directory", "prune_directory", "prune_image"]
+
+
+@pytest.mark.parametrize(
+    ("name", "actual", "until", "steps", "pending"),
+    [
+        ("ship", FOUND, "ship", [], True),
+        ("start", FOUND, "start", ["begin", "create", "start", "wait_healthy", "bake"], True),
+        ("killed before the switch", STARTED, "start", ["bake"], True),
+        ("switch", STARTED, "switch", ["bake", "switch", "watch"], True),
+        ("killed after the switch", SWITCHED, "switch", [], True),
+        ("retire", SWITCHED, "retire", ["drain", "stop", "commit", "remove", *END], False),
+        ("killed before the record", RETIRED, "retire", END, False),
+        ("killed after the record", RECORDED, "retire", END[1:], False),
+        ("done", DONE, "retire", [], False),
+    ],
+)
+def test_a_release_goes_on_from_wherever_it_was_killed(name: str, actual: Actual, until: str, steps: list[str], pending: bool) -> None:
+    found = plan(RELEASED, actual, until=until)
+    assert ([step.do for step in found.steps], found.pending) == (steps, pending), name
+
+
+def test_only_what_is_not_kept_is_pruned() -> None:
+    pruned = [step.target for step in plan(RELEASED, RETIRED).steps if step.do.startswith("prune")]
+    assert pruned == ["stray", "zero", "registry/app:zero"]
+
+
+@pytest.mark.parametrize(
+    ("name", "actual", "steps"),
+    [
+        ("not begun", FOUND, []),
+        ("started", STARTED, ["discard", "record", "conclude"]),
+        ("switched", SWITCHED, ["switch_back", "drain", "stop", "discard", "record", "conclude"]),
+        ("the one before has gone", RETIRED, []),
+        ("another release is under way", dataclasses.replace(SWITCHED, under_way=UnderWay("other", {})), []),
+        ("crashed, not switched", dataclasses.replace(STARTED, containers=(BEFORE,)), ["record", "conclude"]),
+        (
+            "the first ever",
+            dataclasses.replace(
+                STARTED, containers=(running(RELEASED),), links={}, under_way=UnderWay(RELEASED.instance, {"/static/current": ""})
+            ),
+            ["discard", "record", "conclude"],
+        ),
+    ],
+)
+def test_roll_back(name: str, actual: Actual, steps: list[str]) -> None:
+    assert [step.do for step in roll_back(RELEASED, actual).steps] == steps, name
+
+
+def test_hosts_take_turns_with_the_switch_of_a_release_only() -> None:
+    assert not plan(RELEASED, FOUND, until="start").disruptive
+    found = plan(RELEASED, FOUND, until="switch")
+    assert found.disruptive
+    assert [step.do for step in found.quiet] == ["begin", "create", "start", "wait_healthy", "bake"]
 
 
 @pytest.mark.parametrize(

@@ -17,7 +17,7 @@ ALLOWED_HOSTS = env.words("ALLOWED_HOSTS")
 CSRF_TRUSTED_ORIGINS = env.words("CSRF_TRUSTED_ORIGINS")
 
 # --- security ---------------------------------------------------------------------------------------------------------------------
-# Off where the site is served over plain HTTP (the lab); there, what check --deploy says about it is silenced by name.
+# Off where the site is served over plain HTTP (the lab); its inventory says by name which checks that fails on purpose.
 
 HTTPS = env.boolean("HTTPS", default=True)
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = HTTPS
@@ -28,7 +28,6 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = SECURE_HSTS_PRELOAD = SECURE_HSTS_SECONDS > 0
 if env.boolean("SECURE_PROXY", default=True):
     SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https")
 SECURE_REDIRECT_EXEMPT = [r"^health/$"]
-SILENCED_SYSTEM_CHECKS = env.words("SILENCED_SYSTEM_CHECKS")
 X_FRAME_OPTIONS = "DENY"
 
 # --- application ------------------------------------------------------------------------------------------------------------------

@@ -6,7 +6,8 @@
 usage: http_echo.py HOST PORT FLAG
 
 /berth/health answers 200 while FLAG exists and is empty, 404 when it is absent, and the status that it holds otherwise. A check without
-the Host `localhost` gets 400, as from Django. `?sleep=0.5` in the query string makes the answer wait.
+the Host `localhost` gets 400, as from Django. `?sleep=0.5` in the query string makes the answer wait, `?until=/root/go` until that file
+is there.
 """
 
 from __future__ import annotations
@@ -28,6 +29,9 @@ class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         wait = re.search(r"[?&]sleep=([0-9.]+)", self.path)
         time.sleep(float(wait.group(1)) if wait else 0)
+        awaited = re.search(r"[?&]until=([^&]+)", self.path)
+        while awaited and not Path(awaited.group(1)).exists():
+            time.sleep(0.1)
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         body = json.dumps({"path": self.path, "headers": {name.lower(): value for name, value in self.headers.items()}}).encode()
         self.send_response(self._health() if self.path == "/berth/health" else 200)

@@ -14,8 +14,6 @@ set -eu
 usage='usage: debootstrap.sh SUITE TARGET'
 suite=${1:?$usage}
 target=${2:?$usage}
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
-security=${DEBIAN_SECURITY_MIRROR:-http://deb.debian.org/debian-security}
 export DEBIAN_FRONTEND=noninteractive LC_ALL=C
 # A directory of this machine, which packages that are set up inside the tree would not find.
 unset TMPDIR
@@ -34,7 +32,11 @@ quick=
 command -v eatmydata >/dev/null 2>&1 && quick=eatmydata
 
 mkdir -p "$target"
-$quick debootstrap --variant=minbase --include=ca-certificates "$suite" "$target" "$mirror"
+$quick debootstrap --variant=minbase --include=ca-certificates "$suite" "$target" ${DEBIAN_MIRROR:+"$DEBIAN_MIRROR"}
+# The mirror that was used, debootstrap's own by default; what a mirror has of security is beside it.
+mirror=$(awk '$1 == "deb" { print $2; exit }' "$target/etc/apt/sources.list")
+mirror=${mirror%/}
+security=${DEBIAN_SECURITY_MIRROR:-$mirror-security}
 
 inside() { chroot "$target" "$@"; }
 

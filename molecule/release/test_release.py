@@ -1,0 +1,77 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""What an operator is promised of a release. Lost means: asked once, and not answered."""
+
+from __future__ import annotations
+
+import time
+
+from fleet import container, on, playbook, processes, request
+from losses import losses
+from versions import URL, WEB, deploy, log, rollback, served, state, version
+
+LOAD = ("--keep-alive", "5", "--new", "5")
+
+
+def test_a_deploy_loses_nothing() -> None:
+    with losses(URL, *LOAD) as counted:
+        run = deploy(version("two"))
+    assert run.rc == 0, run.told
+    assert served() == {"two"}, [log(host) for host in WEB]
+    assert counted["sent"] > 500 and counted["lost"] == 0, counted
+
+
+def test_the_naive_way_loses_something() -> None:
+    with losses(URL, *LOAD) as counted:
+        for host in WEB:
+            on(host, f"docker restart {container(host, 'django_uwsgi')}")
+    assert counted["lost"] > 0, counted
+
+
+def test_deploying_the_same_again_changes_nothing() -> None:
+    before, run = processes(), deploy(version("two"))
+    assert run.rc == 0 and not any(run.changed.values()), run.told
+    assert processes() == before
+
+
+def test_check_mode_names_the_release_and_changes_nothing() -> None:
+    before, run = state(), deploy(version("three"), "--check", "--diff")
+    assert run.rc == 0 and all(run.changed[host] for host in WEB), run.told
+    serving = on(WEB[0], "readlink /srv/berth/music/static/current")
+    assert f"-{serving}" in run.out, run.out
+    assert state() == before
+    assert served() == {"two"}
+
+
+def test_a_rollback_loses_nothing_and_builds_nothing() -> None:
+    began = time.monotonic()
+    with losses(URL, *LOAD) as counted:
+        run = rollback()
+    seconds = time.monotonic() - began
+    assert run.rc == 0, run.told
+    assert served() == {"none"}, [log(host) for host in WEB]
+    assert counted["sent"] > 200 and counted["lost"] == 0, counted
+    print(f"rolled back in {seconds:.0f} s, the clients' start and end included")
+    again = rollback()
+    assert again.rc == 0 and served() == {"two"}, again.told
+
+
+def test_the_releases_are_told() -> None:
+    run = playbook(name="playbooks/releases.yml")
+    assert run.rc == 0, run.told
+    assert run.out.count("serves since") >= 4 * len(WEB), run.out
+
+
+def test_broken_settings_leave_the_old_release_serving() -> None:
+    before = processes()
+    with losses(URL, *LOAD) as counted:
+        run = deploy(version("broken", **{"site_settings/settings.py": "raise RuntimeError('a typo of mine')\n"}))
+    assert run.rc != 0 and "a typo of mine" in run.errors, run.told
+    assert processes() == before, "something that ran was restarted, or something new was left"
+    assert served() == {"two"} and counted["lost"] == 0, counted
+
+
+def test_static_files_of_the_release_before_are_still_there() -> None:
+    old = on(WEB[0], "ls /srv/berth/music/static/kept/1/admin/css | grep -m1 'base.*css$'")
+    assert request(f"/static/admin/css/{old}").status == 200

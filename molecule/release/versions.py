@@ -1,0 +1,66 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""The sample project in versions that can be told apart from outside, and the playbooks that bring them."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fleet import GROUPS, HOSTS, PROJECT, ROOT, Run, container, on, playbook, request
+
+WEB = GROUPS.get("django_uwsgi", [])
+BALANCER = GROUPS.get("haproxy", [""])[0]
+URL = f"http://{HOSTS[BALANCER]['address']}/api/music/" if HOSTS else ""
+DIRECTORY = f"/srv/berth/{PROJECT}"
+SOURCES = Path(tempfile.gettempdir()) / "berth-release-sources"
+
+
+def version(name: str, **changes: str) -> Path:
+    """The project's source with `X-Version: name` in every answer, and the text of files replaced: path -> text."""
+    source = SOURCES / name
+    shutil.rmtree(source, ignore_errors=True)
+    shutil.copytree(ROOT / "examples" / "music", source, ignore=shutil.ignore_patterns("__pycache__"))
+    middleware = source / "songs" / "middleware.py"
+    text = middleware.read_text()
+    changed = re.sub(r"^(\s+)return response$", rf'\1response.headers["X-Version"] = "{name}"\n\1return response', text, flags=re.MULTILINE)
+    assert changed != text, "the middleware looks different now"
+    middleware.write_text(changed)
+    for path, more in changes.items():
+        target = source / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(more)
+    return source
+
+
+def deploy(source: Path, *more: str, **variables: Any) -> Run:
+    return playbook(*more, name="playbooks/deploy.yml", variables={"django_uwsgi_source": str(source), **variables})
+
+
+def rollback(**variables: Any) -> Run:
+    return playbook(name="playbooks/rollback.yml", variables=variables)
+
+
+def served() -> set[str]:
+    """The version that each web host answers with."""
+    answers = [request("/api/music/", host, 8000) for host in WEB]
+    assert all(answer.status == 200 for answer in answers), [answer.text[:200] for answer in answers]
+    return {answer.headers.get("x-version", "none") for answer in answers}
+
+
+def log(host: str) -> str:
+    return on(host, f"docker logs --tail 30 {container(host, 'django_uwsgi')} 2>&1", check=False)
+
+
+def state() -> dict[str, list[str]]:
+    """What a deploy leaves on each host: containers, links, the record's last line, nothing under way."""
+    ask = (
+        f"docker ps --all --format '{{{{.Names}}}} {{{{.State}}}}' | sort; "
+        f"readlink {DIRECTORY}/static/current {DIRECTORY}/django_uwsgi/run/current.sock; "
+        f"ls {DIRECTORY}/django_uwsgi/run {DIRECTORY}/static/kept; ls {DIRECTORY}/django_uwsgi | grep -E 'under-way|lock' || true"
+    )
+    return {host: on(host, ask).splitlines() for host in WEB}

@@ -1,0 +1,105 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: it may change in any release without notice.
+# Please do not import it from elsewhere.
+
+"""What a host remembers of a project's releases: which ones served, which is under way, and what nobody needs any more. Pure: no I/O."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import typing as t
+from dataclasses import dataclass, field
+
+SERVES = "serves"
+ROLLED_BACK = "rolled back"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One line of the audit: at this time, this release began to serve on this host, or was taken back."""
+
+    at: str
+    release: str
+    image: str
+    instance: str
+    by: str
+    outcome: str = SERVES
+
+
+@dataclass(frozen=True)
+class UnderWay:
+    """A release that has begun and is not finished: the new instance, and where the links pointed before."""
+
+    instance: str
+    links: dict[str, str] = field(default_factory=dict)
+
+
+def to_line(record: Record) -> str:
+    return json.dumps(dataclasses.asdict(record)) + "\n"
+
+
+def to_text(under_way: UnderWay) -> str:
+    return json.dumps(dataclasses.asdict(under_way)) + "\n"
+
+
+def to_records(text: str) -> tuple[Record, ...]:
+    """A line that was torn by a power cut is left out: the rest is still true."""
+    return tuple(Record(**values) for values in map(_json, text.splitlines()) if values)
+
+
+def to_under_way(text: str) -> UnderWay | None:
+    values = _json(text)
+    return UnderWay(**values) if values else None
+
+
+def _json(text: str) -> dict[str, t.Any]:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return {}
+
+
+def to_words(record: Record) -> str:
+    told = "serves since" if record.outcome == SERVES else f"{record.outcome} at"
+    return f"{record.release} {told} {record.at}, instance {record.instance}, by {record.by}"
+
+
+def kept(records: t.Iterable[Record], keep: int) -> tuple[Record, ...]:
+    """The newest `keep` releases that served, the newest first, each once."""
+    found: dict[str, Record] = {}
+    for record in reversed(tuple(records)):
+        if record.outcome == SERVES:
+            found.setdefault(record.release, record)
+    return tuple(found.values())[:keep]
+
+
+def serving(records: t.Iterable[Record]) -> Record | None:
+    return next(iter(kept(records, 1)), None)
+
+
+def choose(records: t.Sequence[Record], keep: int, release: str = "") -> Record:
+    """The release to go back to: the named one, or the one before the one that serves. Raises ``ValueError`` with one sentence."""
+    candidates = kept(records, keep)
+    names = ", ".join(item.release for item in candidates) or "none"
+    if release:
+        found = next((item for item in candidates if item.release == release), None)
+        if found is None:
+            raise ValueError(f"the release {release} is not kept on this host; kept are: {names}.")
+        return found
+    if len(candidates) < 2:
+        raise ValueError(f"there is no release before the one that serves; kept are: {names}.")
+    return candidates[1]
+
+
+def unneeded(names: t.Iterable[str], needed: t.Container[str]) -> tuple[str, ...]:
+    return tuple(name for name in sorted(names) if name not in needed)
+
+
+def repository(image: str) -> str:
+    """An image's name without its tag; empty for one that is named by its digest, whose releases are not ours to remove."""
+    name, _, tag = image.rpartition(":")
+    return name if name and "/" not in tag and "@" not in image else ""

@@ -1,0 +1,101 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: it may change in any release without notice.
+# Please do not import it from elsewhere.
+
+"""Where a host keeps what it remembers of releases: two small files beside the service, and links for the web server.
+
+<service directory>/releases.jsonl    the audit, a line for each release that began to serve or was taken back
+<service directory>/under-way.json    while a release is not finished
+<release directory>/<id>/             the static files of a release
+<release directory>/kept/<n>          links to those that are kept, the newest first
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import time
+import typing as t
+from pathlib import Path
+
+from ansible_collections.berth.django.plugins.module_utils import _files, _release
+from ansible_collections.berth.django.plugins.module_utils._shell import must, run
+from ansible_collections.berth.django.plugins.module_utils._spec import Release, Service
+
+KEPT = "kept"
+
+
+def records(directory: str) -> tuple[_release.Record, ...]:
+    return _release.to_records(_text(f"{directory}/releases.jsonl"))
+
+
+def read(service: Service, release: Release) -> dict[str, t.Any]:
+    """The fields of ``Actual`` that a service with releases has on top."""
+    root = Path(release.directory)
+    folders = (item for item in (root.iterdir() if root.is_dir() else ()) if item.is_dir() and not item.is_symlink())
+    return dict(
+        records=records(service.directory),
+        under_way=_release.to_under_way(_text(f"{service.directory}/under-way.json")),
+        release_directories=tuple(item.name for item in folders if item.name != KEPT),
+    )
+
+
+def images(service: Service) -> tuple[str, ...]:
+    name = _release.repository(service.image)
+    listed = must(["docker", "image", "ls", "--format", "{{.Repository}}:{{.Tag}}", name], "listing images").split() if name else []
+    return tuple(item for item in listed if not item.endswith(":<none>"))
+
+
+def begin(service: Service, links: dict[str, str]) -> None:
+    _write(f"{service.directory}/under-way.json", _release.to_text(_release.UnderWay(service.instance, links)))
+
+
+def conclude(service: Service) -> None:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(f"{service.directory}/under-way.json")
+
+
+def record(service: Service, release: Release, by: str, outcome: str) -> None:
+    """The links come first: what is on record is done."""
+    new = _release.Record(time.strftime("%Y-%m-%dT%H:%M:%S%z"), release.id, service.image, service.instance, by, outcome)
+    path = f"{service.directory}/releases.jsonl"
+    kept = _release.kept([*records(service.directory), new], release.keep)
+    os.makedirs(f"{release.directory}/{KEPT}", mode=0o755, exist_ok=True)
+    for number, item in enumerate(kept):
+        _files.point(f"{release.directory}/{KEPT}/{number}", f"../{item.release}")
+    before = _text(path)
+    torn = bool(before) and not before.endswith("\n")
+    with open(path, "a", encoding="utf-8") as file:
+        file.write(("\n" if torn else "") + _release.to_line(new))
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def prune_directory(release: Release, name: str) -> None:
+    shutil.rmtree(f"{release.directory}/{name}", ignore_errors=True)
+
+
+def prune_image(name: str) -> str:
+    """What stood in the way, when the image is still in use."""
+    outcome = run(["docker", "image", "rm", name])
+    return "" if outcome.rc == 0 else f"the image {name} is no longer needed and could not be removed: {outcome.text}"
+
+
+def _text(path: str) -> str:
+    with contextlib.suppress(FileNotFoundError):
+        return Path(path).read_text(encoding="utf-8", errors="replace")
+    return ""
+
+
+def _write(path: str, text: str) -> None:
+    os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+    staging = f"{path}.{os.getpid()}.tmp"
+    with open(staging, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(staging, path)

@@ -1,0 +1,154 @@
+#!/usr/bin/python
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: releases
+short_description: Tell which releases of a project a host has on record
+description:
+  - Reads the record that M(berth.django.container_service) keeps of a service with releases, and finds the one to go back to.
+  - Never changes anything.
+version_added: 0.2.0
+author: berth.django contributors
+attributes:
+  check_mode:
+    support: full
+  diff_mode:
+    support: none
+    details: It only reads.
+options:
+  directory:
+    description: Directory of the service on the host.
+    type: path
+    required: true
+  keep:
+    description: Releases that are kept, the one that serves included.
+    type: int
+    default: 5
+  choose:
+    description: Whether to find the release to go back to. It is an error then when there is none.
+    type: bool
+    default: false
+  release:
+    description: The release to go back to. By default the one before the one that serves.
+    type: str
+    default: ""
+  holder:
+    description: Who runs this. Set by the action plugin.
+    type: str
+    default: unknown
+seealso:
+  - module: berth.django.container_service
+"""
+
+EXAMPLES = r"""
+- name: Find the release before the one that serves
+  berth.django.releases:
+    directory: /srv/berth/music/django_uwsgi
+    choose: true
+  register: found
+"""
+
+RETURN = r"""
+serving:
+  description: The release that serves. Not there when none is on record.
+  type: dict
+  returned: when there is one
+  contains: &record
+    at:
+      description: When it began to serve.
+      type: str
+    release:
+      description: Name of the release.
+      type: str
+    image:
+      description: Its image.
+      type: str
+    instance:
+      description: Hash of image, settings and secrets.
+      type: str
+    by:
+      description: Who brought it.
+      type: str
+    outcome:
+      description: V(serves), or V(rolled back) for one that was taken back before it was finished.
+      type: str
+chosen:
+  description: The release to go back to.
+  type: dict
+  returned: with O(choose=true)
+  contains: *record
+kept:
+  description: Releases that are kept, the newest first.
+  type: list
+  elements: dict
+  returned: success
+  contains: *record
+told:
+  description: The same in words.
+  type: dict
+  returned: success
+  contains:
+    serves:
+      description: What serves, since when, by whom.
+      type: str
+    kept:
+      description: Names of the kept releases, the newest first.
+      type: list
+      elements: str
+    audit:
+      description: A sentence for each line on record.
+      type: list
+      elements: str
+audit:
+  description: All that is on record, the oldest first.
+  type: list
+  elements: dict
+  returned: success
+  contains: *record
+"""
+
+import dataclasses
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.berth.django.plugins.module_utils import _release, _release_files
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=dict(
+            directory=dict(type="path", required=True),
+            keep=dict(type="int", default=5),
+            choose=dict(type="bool", default=False),
+            release=dict(type="str", default=""),
+            holder=dict(type="str", default="unknown"),
+        ),
+        supports_check_mode=True,
+    )
+    values = module.params
+    records = _release_files.records(values["directory"])
+    kept = _release.kept(records, values["keep"])
+    result = dict(
+        changed=False,
+        told=dict(
+            serves=_release.to_words(kept[0]) if kept else "nothing is on record",
+            kept=[item.release for item in kept],
+            audit=[_release.to_words(item) for item in records],
+        ),
+        kept=[dataclasses.asdict(item) for item in kept],
+        audit=[dataclasses.asdict(item) for item in records],
+        **({"serving": dataclasses.asdict(kept[0])} if kept else {}),
+    )
+    try:
+        if values["choose"]:
+            result["chosen"] = dataclasses.asdict(_release.choose(records, values["keep"], values["release"]))
+    except ValueError as error:
+        module.fail_json(msg=str(error), **result)
+    module.exit_json(**result)
+
+
+if __name__ == "__main__":
+    main()
