@@ -166,7 +166,7 @@ def test_songs_survive_the_database_container() -> None:
 @pytest.mark.parametrize(
     ("number", "heading", "seconds"),
     [
-        pytest.param(1, "Start the new version", 1.5, id="while the app starts"),
+        pytest.param(1, "Start the release beside", 1.5, id="while the app starts"),
         pytest.param(2, "Converge nginx", 0.7, id="while nginx is replaced", marks=pytest.mark.long),
         pytest.param(3, "Converge HAProxy", 0.4, id="while HAProxy is reloaded", marks=pytest.mark.long),
     ],
@@ -198,7 +198,7 @@ def test_next_run_waits_for_the_module_of_a_killed_one() -> None:
     assert playbook().rc == 0
     assert state() != clean, "the change left no trace, so this would prove nothing"
     with under_load(SITE, clients=2) as load:
-        killed = start(variables, until_told="Start the new version")
+        killed = start(variables, until_told="Start the release beside")
         module = until(lambda: module_of(killed), 60, "the run's module works on the host")
         # It is held up in the middle of its work, so that the next run is sure to meet it.
         on(WEB, f"kill -STOP {module}")
@@ -241,7 +241,7 @@ def state() -> dict[str, list[str]]:
     directory = f"{FLEET['directory']}/{PROJECT}"
     show = "docker ps --all --quiet | xargs --no-run-if-empty docker inspect --format '{{.Name}} {{.State.Status}} {{json .Config.Labels}}'"
     # What services write themselves differs from run to run.
-    find = f"find {directory} -path '*/data' -prune -o -path '*/tmp' -prune -o -name '*.log' -prune"
+    find = f"find {directory} -path '*/data' -prune -o -path '*/tmp' -prune -o -name '*.log' -prune -o -name releases.jsonl -prune"
     listed = f"{find} -o -type l -printf '%p -> %l\\n' -o -type s -print; {find} -o -type f -exec sha256sum {{}} +"
     return {host: sorted(on(host, f"{show}; {listed}").splitlines()) for host in HOSTS}
 

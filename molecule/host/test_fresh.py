@@ -24,7 +24,7 @@ def test_check_fails_nowhere(check: Run) -> None:
 
 
 @pytest.mark.parametrize(
-    "task", ["Converge the host", "Converge PostgreSQL", "Start the new version", "Converge nginx", "Converge HAProxy"]
+    "task", ["Converge the host", "Converge PostgreSQL", "Ship the release", "Converge nginx", "Converge HAProxy"]
 )
 def test_check_predicts_what_would_be_made(check: Run, task: str) -> None:
     assert re.search(rf"^TASK \[.*{task}.*\] \**$(?:\n(?!TASK|PLAY).*)*\nchanged: \[{HOST}\]", check.out, re.MULTILINE), check.out
