@@ -240,8 +240,9 @@ def state() -> dict[str, list[str]]:
     """Host -> its containers with the hashes of what they are made from, and each link, socket and file of the project with its content."""
     directory = f"{FLEET['directory']}/{PROJECT}"
     show = "docker ps --all --quiet | xargs --no-run-if-empty docker inspect --format '{{.Name}} {{.State.Status}} {{json .Config.Labels}}'"
-    # What services write themselves differs from run to run.
-    find = f"find {directory} -path '*/data' -prune -o -path '*/tmp' -prune -o -name '*.log' -prune -o -name releases.jsonl -prune"
+    # What services write themselves differs from run to run, and so do the times that are noted.
+    noted = "-name '*.log' -prune -o -name '.collected-*' -prune -o -name releases.jsonl -prune"
+    find = f"find {directory} -path '*/data' -prune -o -path '*/tmp' -prune -o {noted}"
     listed = f"{find} -o -type l -printf '%p -> %l\\n' -o -type s -print; {find} -o -type f -exec sha256sum {{}} +"
     return {host: sorted(on(host, f"{show}; {listed}").splitlines()) for host in HOSTS}
 
