@@ -23,9 +23,7 @@ def test_check_fails_nowhere(check: Run) -> None:
     assert check.rc == 0, check.told
 
 
-@pytest.mark.parametrize(
-    "task", ["Converge the host", "Converge PostgreSQL", "Ship the release", "Converge nginx", "Converge HAProxy"]
-)
+@pytest.mark.parametrize("task", ["Converge the host", "Converge PostgreSQL", "Ship the release", "Converge nginx", "Converge HAProxy"])
 def test_check_predicts_what_would_be_made(check: Run, task: str) -> None:
     assert re.search(rf"^TASK \[.*{task}.*\] \**$(?:\n(?!TASK|PLAY).*)*\nchanged: \[{HOST}\]", check.out, re.MULTILINE), check.out
 
