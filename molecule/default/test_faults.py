@@ -5,12 +5,9 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,17 +16,16 @@ from fleet import (
     GROUPS,
     HOSTS,
     PROJECT,
-    ROOT,
     container,
     containers,
     inspect,
+    kill,
     on,
     playbook,
-    playbook_command,
-    playbook_environment,
     processes,
     request,
     restart_engine,
+    start,
     under_load,
     until,
 )
@@ -245,32 +241,6 @@ def state() -> dict[str, list[str]]:
     find = f"find {directory} -path '*/data' -prune -o -path '*/tmp' -prune -o {noted}"
     listed = f"{find} -o -type l -printf '%p -> %l\\n' -o -type s -print; {find} -o -type f -exec sha256sum {{}} +"
     return {host: sorted(on(host, f"{show}; {listed}").splitlines()) for host in HOSTS}
-
-
-def start(variables: dict[str, Any], until_told: str = "") -> subprocess.Popen[str]:
-    """A run that goes on by itself; with `until_told`, when it has shown the heading of that task."""
-    running = subprocess.Popen(
-        playbook_command(variables=variables),
-        cwd=ROOT,
-        env=playbook_environment(),
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    assert running.stdout
-    assert not until_told or any(until_told in line for line in running.stdout), f"the run ended before {until_told!r}"
-    return running
-
-
-def kill(running: subprocess.Popen[str]) -> None:
-    """The run and its workers (each leads a process group of its own), which get no chance to end anything."""
-    workers = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
-    for process in [running.pid, *map(int, workers)]:
-        os.kill(process, signal.SIGKILL)
-    running.wait()
-    assert running.stdout
-    running.stdout.close()
 
 
 @pytest.mark.long

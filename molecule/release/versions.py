@@ -64,3 +64,11 @@ def state() -> dict[str, list[str]]:
         f"ls {DIRECTORY}/django_uwsgi/run {DIRECTORY}/static/kept; ls {DIRECTORY}/django_uwsgi | grep -E 'under-way|lock' || true"
     )
     return {host: on(host, ask).splitlines() for host in WEB}
+
+
+def is_tidy() -> None:
+    """One instance on each host, nothing under way, no lock."""
+    for host, lines in state().items():
+        apps = [line for line in lines if line.startswith(f"{PROJECT}-django_uwsgi")]
+        assert len(apps) == 1 and apps[0].endswith(" running"), f"{host}: {lines}"
+        assert not {"under-way.json", "deploy-lock.json"} & set(lines), f"{host}: {lines}"

@@ -15,6 +15,7 @@ import json
 import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
 import tempfile
@@ -178,6 +179,32 @@ def playbook(
         check=False,
     )
     return Run(outcome.returncode, outcome.stdout)
+
+
+def start(variables: dict[str, t.Any], until_told: str = "", name: str = "site.yml") -> subprocess.Popen[str]:
+    """A run that goes on by itself; with `until_told`, when it has shown the heading of that task."""
+    running = subprocess.Popen(
+        playbook_command(name=name, variables=variables),
+        cwd=ROOT,
+        env=playbook_environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    assert running.stdout
+    assert not until_told or any(until_told in line for line in running.stdout), f"the run ended before {until_told!r}"
+    return running
+
+
+def kill(running: subprocess.Popen[str]) -> None:
+    """The run and its workers (each leads a process group of its own), which get no chance to end anything."""
+    workers = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
+    for process in [running.pid, *map(int, workers)]:
+        os.kill(process, signal.SIGKILL)
+    running.wait()
+    assert running.stdout
+    running.stdout.close()
 
 
 def playbook_command(*more: str, name: str = "site.yml", variables: dict[str, t.Any] | None = None, inventory: str = "") -> list[str]:
