@@ -1,0 +1,51 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: it may change in any release without notice.
+# Please do not import it from elsewhere.
+
+"""A plan that is being carried out: what its steps share."""
+
+from __future__ import annotations
+
+import shutil
+import typing as t
+from dataclasses import dataclass, field
+
+from ansible_collections.berth.django.plugins.module_utils import _docker_argv as argv_of
+from ansible_collections.berth.django.plugins.module_utils._plan import Actual, aside_name
+from ansible_collections.berth.django.plugins.module_utils._shell import run
+from ansible_collections.berth.django.plugins.module_utils._spec import Service
+
+LOG_LINES = 30
+
+
+@dataclass
+class Execution:
+    """One plan being carried out: what was observed, how to undo what was done so far, what to tell."""
+
+    service: Service
+    actual: Actual
+    by: str = ""
+    undo: list[t.Callable[[], None]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    committed: bool = False
+
+
+# What takes one step, given what it acts on.
+Step = t.Callable[[Execution, str], None]
+
+
+def log_of(container: str) -> str:
+    return run(argv_of.logs(container, LOG_LINES)).text or "(it wrote nothing)"
+
+
+def instance_of(execution: Execution, name: str) -> str:
+    return next((item.instance for item in execution.actual.containers if name in (item.name, aside_name(item.name))), "")
+
+
+def remove_directories(service: Service, instance: str) -> None:
+    for item in service.directories:  # directories of one instance go with it
+        if instance and service.instance in item.path:
+            shutil.rmtree(item.path.replace(service.instance, instance), ignore_errors=True)

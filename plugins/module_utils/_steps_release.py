@@ -1,0 +1,118 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: it may change in any release without notice.
+# Please do not import it from elsewhere.
+
+"""Steps of a release: switching, watching, taking back, and what is put on record."""
+
+from __future__ import annotations
+
+import shutil
+import time
+
+from ansible_collections.berth.django.plugins.module_utils import _docker_argv as argv_of
+from ansible_collections.berth.django.plugins.module_utils import _files, _release_files
+from ansible_collections.berth.django.plugins.module_utils._execution import Execution, Step, instance_of, log_of, remove_directories
+from ansible_collections.berth.django.plugins.module_utils._observe import inspect_one
+from ansible_collections.berth.django.plugins.module_utils._shell import EngineError, run
+from ansible_collections.berth.django.plugins.module_utils._steps_container import remove_container
+
+
+def _switch(execution: Execution, _target: str) -> None:
+    for item in execution.service.switch:
+        before = execution.actual.links.get(item.link, "")
+        if before == item.target:
+            continue
+        _files.point(item.link, item.target)
+        execution.undo.append(lambda link=item.link, target=before: _files.point(link, target))  # type: ignore[misc]
+
+
+def _switch_back(execution: Execution, _target: str) -> None:
+    """Where the links pointed when the release began."""
+    under_way = execution.actual.under_way
+    for link, target in (under_way.links if under_way else {}).items():
+        _files.point(link, target)
+
+
+def _bake(execution: Execution, name: str) -> None:
+    _stay_healthy(execution, name, execution.service.release.bake if execution.service.release else 0)
+
+
+def _watch(execution: Execution, name: str) -> None:
+    _stay_healthy(execution, name, execution.service.release.pause if execution.service.release else 0)
+
+
+def _stay_healthy(execution: Execution, name: str, seconds: int) -> None:
+    """Healthy once is not healthy: some crash when the first requests arrive, or when their first task is due."""
+    health = execution.service.health
+    deadline = time.monotonic() + seconds
+    started = ""
+    while True:
+        state = (inspect_one(name) or {}).get("State") or {}
+        started = started or state.get("StartedAt", "")
+        if not state.get("Running") or state.get("StartedAt") != started:
+            why = f"ended with code {state.get('ExitCode')}"
+        else:
+            outcome = run(argv_of.exec_in(name, health.command), timeout=health.timeout + 1)
+            why = "" if outcome.rc == 0 else f"is no longer healthy: {outcome.text or f'exit code {outcome.rc}'}"
+        if why:
+            raise EngineError(f"the container {name} was healthy and then {why}\nThe end of its own log:\n{log_of(name)}")
+        if time.monotonic() > deadline:
+            return
+        time.sleep(0.5)
+
+
+def _discard(execution: Execution, name: str) -> None:
+    """A new instance that is taken back: what it was given goes with it."""
+    remove_container(name)
+    remove_directories(execution.service, instance_of(execution, name))
+
+
+def _begin(execution: Execution, _target: str) -> None:
+    _release_files.begin(execution.service, {item.link: execution.actual.links.get(item.link, "") for item in execution.service.switch})
+    execution.undo.append(lambda: _release_files.conclude(execution.service))
+
+
+def _conclude(execution: Execution, _target: str) -> None:
+    _release_files.conclude(execution.service)
+
+
+def _record(execution: Execution, outcome: str) -> None:
+    if execution.service.release:
+        _release_files.record(execution.service, execution.service.release, execution.by, outcome)
+
+
+def _prune_directory(execution: Execution, name: str) -> None:
+    if execution.service.release:
+        _release_files.prune_directory(execution.service.release, name)
+
+
+def _prune_image(execution: Execution, name: str) -> None:
+    execution.notes += filter(None, [_release_files.prune_image(name)])
+
+
+def _forget(execution: Execution, _target: str) -> None:
+    for path in (execution.service.config_root, f"{execution.service.directory}/secrets"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def _unlink(execution: Execution, link: str) -> None:
+    _files.point(link, "")
+
+
+STEPS: dict[str, Step] = {
+    "switch": _switch,
+    "switch_back": _switch_back,
+    "bake": _bake,
+    "watch": _watch,
+    "discard": _discard,
+    "begin": _begin,
+    "conclude": _conclude,
+    "record": _record,
+    "prune_directory": _prune_directory,
+    "prune_image": _prune_image,
+    "forget": _forget,
+    "unlink": _unlink,
+}
