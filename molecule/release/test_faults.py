@@ -19,7 +19,7 @@ pytestmark = pytest.mark.long
 DATABASE = GROUPS.get("postgres", [""])[0]
 CRASHES_LATER = """
 import os, threading
-threading.Timer(2, lambda: os.kill(1, 9)).start()
+threading.Timer(2, lambda: os.kill(1, 15)).start()
 from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "site_settings.settings")
 application = get_wsgi_application()
