@@ -39,7 +39,9 @@ class Said:
 def module(host: str, name: str, *options: str, **arguments: t.Any) -> Said:
     """One ad-hoc run on one host; the options are those of the command `ansible`."""
     command = module_command(host, name, *options, **arguments)
-    outcome = subprocess.run(command, cwd=fleet.ROOT, env=environment(), capture_output=True, text=True, check=False)
+    outcome = subprocess.run(
+        command, cwd=fleet.ROOT, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False
+    )
     return said(outcome.stdout + outcome.stderr)
 
 
