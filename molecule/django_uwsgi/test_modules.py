@@ -98,6 +98,7 @@ def test_of_two_at_once_one_waits_and_finds_nothing_left(migrated: None) -> None
         subprocess.Popen(
             module_command(host, "django_migrate", service=SERVICE),
             env=environment(),
+            stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
