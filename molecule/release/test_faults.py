@@ -31,7 +31,7 @@ class Migration(migrations.Migration):
     dependencies = [("songs", "0001_initial")]
     operations = [{}]
 """
-MANY = ("--keep-alive", "25", "--new", "25")
+MANY = ("--keep-alive", "22", "--new", "22", "--slow", "3", "--uploads", "3")
 
 
 @pytest.fixture(autouse=True)

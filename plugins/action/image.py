@@ -59,10 +59,14 @@ class ActionModule(ActionBase):
 
     def _hosts_of(self, role: str, task_vars: dict[str, t.Any]) -> list[dict[str, t.Any]]:
         groups = task_vars.get("groups", {})
-        if role not in groups:
-            return [task_vars] if role == "image" else []
+        if role not in groups and role == "image":
+            return [task_vars]
         hostvars = task_vars["hostvars"]
-        return [{**hostvars.raw_get(host), "hostvars": hostvars} for host in groups[role]]
+        hosts = [{**hostvars.raw_get(host), "hostvars": hostvars} for host in groups.get(role, [])]
+        if role == "haproxy":  # It is the gateway beside a uWSGI that web servers reach from other hosts, too.
+            apps = self._hosts_of("django_uwsgi", task_vars)
+            hosts += [variables for variables in apps if variables.get("django_uwsgi_listen") == "tcp"]
+        return hosts
 
     def _converge(self, images: dict[str, _builds.Image], options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         push = bool(options["push"])

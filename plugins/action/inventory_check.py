@@ -86,7 +86,7 @@ class ActionModule(ActionBase):
 
 def needed(name: str, option: dict[str, t.Any]) -> bool:
     """Whether a rule looks at this input even where the inventory leaves it to the role."""
-    looked_at = ("_project", "_registry", "_registry_address", "_source", "_upstream", "_media_shared", "_media_url")
+    looked_at = ("_project", "_registry", "_registry_address", "_source", "_upstream", "_listen", "_media_shared", "_media_url")
     return bool(option.get("no_log")) or name.endswith(looked_at)
 
 

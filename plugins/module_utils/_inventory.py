@@ -264,13 +264,22 @@ def project_problems(roles: t.Sequence[Role]) -> list[str]:
 
 
 def socket_problems(roles: t.Sequence[Role], groups: dict[str, list[str]]) -> list[str]:
-    """A unix socket is reached on its own host only."""
+    """A unix socket is reached on its own host only, and a port when something listens there."""
     apps = set(groups.get("django_uwsgi", []))
-    return [
-        f"nginx_upstream of host {role.host} is 'unix', but the host is not in the group 'django_uwsgi': put it there, or use 'tcp'."
-        for role in roles
-        if role.name == "nginx" and role.values.get("nginx_upstream") == "unix" and role.host not in apps
+    webs = {role.host: role.values.get("nginx_upstream") for role in roles if role.name == "nginx"}
+    found = [
+        f"nginx_upstream of host {host} is 'unix', but the host is not in the group 'django_uwsgi': put it there, or use 'tcp'."
+        for host, upstream in webs.items()
+        if upstream == "unix" and host not in apps
     ]
+    for role in roles:
+        others = [host for host, upstream in webs.items() if upstream == "tcp" and host != role.host]
+        if role.name == "django_uwsgi" and role.values.get("django_uwsgi_listen") == "socket" and others:
+            found.append(
+                f"django_uwsgi_listen of host {role.host} is 'socket', but nginx on {', '.join(others)} is to reach it from there: "
+                "set it to 'tcp' (or nginx_upstream to 'unix')."
+            )
+    return found
 
 
 def media_problems(roles: t.Sequence[Role]) -> list[str]:

@@ -8,7 +8,8 @@
     load.py http://10.0.0.5/ --until /tmp/stop        # until that file exists, at most --seconds
 
 Half of the clients keep their connections (and close them when the server says `Connection: close`), half make a new one for
-each request; --keep-alive and --new set the numbers. Prints one JSON object: sent, ok, lost, by_error, p50, p99 (milliseconds), per_second.
+each request; --keep-alive and --new set the numbers. --slow and --uploads add clients whose requests take long: ?sleep=2, and 300 kB posted
+to ?upload, which the site has to know. Prints one JSON object: sent, ok, lost, by_error, p50, p99 (milliseconds; of the others), per_second.
 A request is lost when it got no whole answer, or a status other than 2xx and 3xx. Standard library only, so that it runs on any host.
 """
 
@@ -47,18 +48,22 @@ class Count:
 
 
 class Connection:
-    """One HTTP/1.1 connection, opened when it is needed."""
+    """One HTTP/1.1 connection, opened when it is needed. A body makes its requests POST."""
 
-    def __init__(self, url: urllib.parse.SplitResult, host: str, keep_alive: bool) -> None:
+    def __init__(self, url: urllib.parse.SplitResult, host: str, keep_alive: bool, body: bytes = b"") -> None:
         self._address = (url.hostname or "", url.port or 80)
         target = (url.path or "/") + (f"?{url.query}" if url.query else "")
-        self._request = (
-            f"GET {target} HTTP/1.1\r\nHost: {host or url.netloc}\r\nConnection: {'keep-alive' if keep_alive else 'close'}\r\n\r\n"
-        ).encode()
+        head = [
+            f"{'POST' if body else 'GET'} {target} HTTP/1.1",
+            f"Host: {host or url.netloc}",
+            f"Connection: {'keep-alive' if keep_alive else 'close'}",
+            *([f"Content-Length: {len(body)}"] if body else []),
+        ]
+        self._request = "\r\n".join([*head, "", ""]).encode() + body
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._keep_alive = keep_alive
 
-    async def get(self) -> int:
+    async def ask(self) -> int:
         """Sends one request and returns its status, after the whole answer."""
         if self._streams is None:
             self._streams = await asyncio.open_connection(*self._address)
@@ -92,19 +97,19 @@ class Connection:
             self._streams = None
 
 
-async def client(connection: Connection, count: Count, pause: float, timeout: float, stop: asyncio.Event) -> None:
+async def client(connection: Connection, count: Count, pause: float, timeout: float, stop: asyncio.Event, timed: bool = True) -> None:
     while not stop.is_set():
         began = time.monotonic()
         count.sent += 1
         try:
-            status = await asyncio.wait_for(connection.get(), timeout)
+            status = await asyncio.wait_for(connection.ask(), timeout)
         except (OSError, EOFError, ValueError, IndexError, asyncio.TimeoutError) as error:
             count.errors[type(error).__name__] += 1
             await asyncio.sleep(0.05)  # a dead server is not to be asked a million times
         else:
             if 200 <= status < 400:
                 count.ok += 1
-                count.latencies.append(time.monotonic() - began)
+                count.latencies += [time.monotonic() - began] if timed else []
             else:
                 count.errors[str(status)] += 1
         await asyncio.sleep(pause)
@@ -116,8 +121,12 @@ async def run(options: argparse.Namespace) -> dict[str, object]:
     url = urllib.parse.urlsplit(options.url)
     keep = [True] * options.keep_alive + [False] * options.new
     began = time.monotonic()
+    slow, upload = url._replace(query="sleep=2"), url._replace(query="upload")
+    connections = [(Connection(url, options.host, kept), True) for kept in keep]
+    connections += [(Connection(slow, options.host, number % 2 == 0), False) for number in range(options.slow)]
+    connections += [(Connection(upload, options.host, number % 2 == 0, b"x" * 300_000), False) for number in range(options.uploads)]
     clients = [
-        asyncio.create_task(client(Connection(url, options.host, kept), count, options.pause, options.timeout, stop)) for kept in keep
+        asyncio.create_task(client(connection, count, options.pause, options.timeout, stop, timed)) for connection, timed in connections
     ]
     while time.monotonic() - began < options.seconds and not (options.until and options.until.exists()):
         await asyncio.sleep(0.05)
@@ -134,6 +143,8 @@ def main() -> None:
     parser.add_argument("--host", default="", help="Host header, where it is not the one of the URL")
     parser.add_argument("--keep-alive", type=int, default=4, help="clients that keep their connection (default: %(default)s)")
     parser.add_argument("--new", type=int, default=4, help="clients with a connection per request (default: %(default)s)")
+    parser.add_argument("--slow", type=int, default=0, help="clients whose requests take two seconds (default: %(default)s)")
+    parser.add_argument("--uploads", type=int, default=0, help="clients that send 300 kB (default: %(default)s)")
     parser.add_argument("--pause", type=float, default=0.005, help="seconds between two requests of a client (default: %(default)s)")
     parser.add_argument("--timeout", type=float, default=30, help="seconds until a request counts as lost (default: %(default)s)")
     print(json.dumps(asyncio.run(run(parser.parse_args()))))

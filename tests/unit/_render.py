@@ -3,7 +3,7 @@
 # SPDX-License-Identifier: GPL-3.0-or-later
 """Evaluate a role's variables and templates as a play would, without a host and without a play.
 
-The variables are those that a host would have: role defaults, then the case's own (an inventory), then role vars.
+The variables are those that a host would have: role defaults, then the case's own (an inventory), then role vars, then a task's.
 The template lookup itself renders, so what a test sees is what a container gets.
 """
 
@@ -28,7 +28,7 @@ def load_yaml(path: Path) -> dict[str, Any]:
 class RoleValues:
     """The variables of one role on one imagined host."""
 
-    def __init__(self, role: Path, variables: dict[str, Any]) -> None:
+    def __init__(self, role: Path, variables: dict[str, Any], task_vars: dict[str, Any] | None = None) -> None:
         loader = DataLoader()
         loader.set_basedir(str(role))
         self.variables = {
@@ -45,6 +45,7 @@ class RoleValues:
             **load_yaml(role / "defaults" / "main.yml"),
             **variables,
             **load_yaml(role / "vars" / "main.yml"),
+            **(task_vars or {}),
             "ansible_search_path": [str(role)],
         }
         self.templar = Templar(loader=loader, variables=self.variables)

@@ -43,9 +43,9 @@ def render(role: Path, case_variables: dict[str, Any]) -> dict[str, str]:
     wanted: dict[str, dict[str, Any]] = variables.pop("golden_templates", None) or {
         str(path.relative_to(role / "templates")): {} for path in TEMPLATES[role.name]
     }
-    values = RoleValues(role, variables)
+    service = variables.pop("golden_service", f"__{role.name}_service")
+    values = RoleValues(role, variables, variables.pop("golden_task_vars", None))
     produced = {name.removesuffix(".j2"): values.template(name, template_vars) for name, template_vars in wanted.items()}
-    service = f"__{role.name}_service"
     if service in values.variables:
         produced["service.yml"] = service_text(values.value(service))
     return produced

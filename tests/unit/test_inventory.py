@@ -200,6 +200,15 @@ def test_socket_upstream_needs_the_app_on_the_same_host() -> None:
     assert "web9" in sentence and "nginx_upstream" in sentence
 
 
+@pytest.mark.parametrize(
+    ("web", "listen", "refused"), [("web9", "socket", True), ("web9", "tcp", False), ("web1", "socket", False)], ids=str
+)
+def test_tcp_upstream_needs_an_app_that_listens_for_other_hosts(web: str, listen: str, refused: bool) -> None:
+    nginx, app = role(web, nginx_upstream="tcp"), role("web1", "django_uwsgi", django_uwsgi_listen=listen)
+    found = inventory.socket_problems([nginx, app], {"django_uwsgi": ["web1"]})
+    assert [sentence.split(" ")[:4] for sentence in found] == [["django_uwsgi_listen", "of", "host", "web1"]] * refused
+
+
 def test_what_hosts_share_is_told_once() -> None:
     options = {"nginx_server_names": {"required": True}}
     found = inventory.problems(

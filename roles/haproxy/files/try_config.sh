@@ -1,5 +1,7 @@
-# Finds what `haproxy -c` does not, in a throw-away container on the host's network. usage: sh try_config.sh CONFIG USERLIST PROBE
+# Finds what `haproxy -c` does not, in a throw-away container on the host's network. usage: sh try_config.sh PROBE CONFIG [MORE]
 set -eu
+probe=$1
+shift
 
 # Can every address be bound? HAProxy would notice in the middle of a reload, and the old workers refuse connections while it tries again.
 # Bound and never listened on, an address takes no request from the container that serves on it (which shares it: SO_REUSEPORT, same uid).
@@ -16,9 +18,9 @@ perl -MIO::Socket::IP -ne '
 # Does it start? What fails after the check (limits, memory, chroot) would end the running workers, too. Each bind becomes a socket in /tmp.
 mkdir -p "/run/haproxy/$BERTH_INSTANCE"
 perl -pe 's{^(\s*bind\s+)(?!quic)\S+}{$1unix\@/tmp/$..sock}; $_ = "\n" if /^\s*bind\s+quic/' "$1" > /tmp/haproxy.cfg
-haproxy -db -f /tmp/haproxy.cfg -f "$2" > /tmp/log 2>&1 &
+haproxy -db -f /tmp/haproxy.cfg ${2+-f "$2"} > /tmp/log 2>&1 &
 for _ in $(seq 50); do
-    perl -e "$3" 2> /tmp/probe && exit 0
+    perl -e "$probe" 2> /tmp/probe && exit 0
     kill -0 $! 2> /dev/null || break
     sleep 0.1
 done

@@ -14,21 +14,30 @@ from typing import Any
 from fleet import GROUPS, HOSTS, PROJECT, ROOT, Run, container, on, playbook, request
 
 WEB = GROUPS.get("django_uwsgi", [])
+NGINX = GROUPS.get("nginx", [])
 BALANCER = GROUPS.get("haproxy", [""])[0]
 URL = f"http://{HOSTS[BALANCER]['address']}/api/music/" if HOSTS else ""
 DIRECTORY = f"/srv/berth/{PROJECT}"
+# What the clients of tests/load ask for besides the page: a request that takes time, and an upload that has to arrive whole.
+LONG_REQUESTS = """
+        if "sleep" in request.GET:
+            time.sleep(float(request.GET["sleep"]))
+        if "upload" in request.GET:
+            return HttpResponse(status=200 if len(request.body) == int(request.headers["content-length"]) else 400)
+"""
 SOURCES = Path(tempfile.gettempdir()) / "berth-release-sources"
 
 
 def version(name: str, **changes: str) -> Path:
-    """The project's source with `X-Version: name` in every answer, and the text of files replaced: path -> text."""
+    """The project's source with `X-Version: name` in every answer, long requests, and the text of files replaced: path -> text."""
     source = SOURCES / name
     shutil.rmtree(source, ignore_errors=True)
     shutil.copytree(ROOT / "examples" / "music", source, ignore=shutil.ignore_patterns("__pycache__"))
     middleware = source / "songs" / "middleware.py"
     text = middleware.read_text()
     changed = re.sub(r"^(\s+)return response$", rf'\1response.headers["X-Version"] = "{name}"\n\1return response', text, flags=re.MULTILINE)
-    assert changed != text, "the middleware looks different now"
+    changed = changed.replace("import os\n", "import os\nimport time\n").replace("-> HttpResponse:\n", f"-> HttpResponse:{LONG_REQUESTS}", 1)
+    assert all(word in changed for word in ("X-Version", "import time", "upload")), "the middleware looks different now"
     middleware.write_text(changed)
     for path, more in changes.items():
         target = source / path
@@ -46,10 +55,16 @@ def rollback(**variables: Any) -> Run:
 
 
 def served() -> set[str]:
-    """The version that each web host answers with."""
-    answers = [request("/api/music/", host, 8000) for host in WEB]
-    assert all(answer.status == 200 for answer in answers), [answer.text[:200] for answer in answers]
-    return {answer.headers.get("x-version", "none") for answer in answers}
+    """The version that each host of the project answers with, whichever web server it is asked through."""
+    seen: dict[str, str] = {}
+    for _ in range(20):
+        answers = [request("/api/music/", host, 8000) for host in NGINX]
+        assert all(answer.status == 200 for answer in answers), [answer.text[:200] for answer in answers]
+        seen |= {answer.headers["x-served-by"].split("/")[0]: answer.headers.get("x-version", "none") for answer in answers}
+        if len(seen) == len(WEB):
+            break
+    assert set(seen) == set(WEB), seen
+    return set(seen.values())
 
 
 def log(host: str) -> str:
