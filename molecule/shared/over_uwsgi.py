@@ -1,7 +1,7 @@
 # Copyright: berth.django contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Ask uWSGI on a host through its unix socket, as nginx would: the other end of the protocol, in a few lines, run by the host's Python.
+"""Ask uWSGI through a unix socket or ADDRESS:PORT, as nginx would: the other end of the protocol, in a few lines, run by a host's Python.
 
 With `--load FILE CLIENTS` it keeps asking until that file is there, and prints how many requests were sent and what was lost.
 """
@@ -15,6 +15,16 @@ import struct
 import sys
 import threading
 import time
+
+
+def connect(path, timeout):
+    if path.startswith("/"):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.settimeout(timeout)
+        connection.connect(path)
+        return connection
+    address, _, port = path.rpartition(":")
+    return socket.create_connection((address, int(port)), timeout)
 
 
 def ask(path, host, uri, method="GET", timeout=15):
@@ -32,9 +42,7 @@ def ask(path, host, uri, method="GET", timeout=15):
         "REMOTE_ADDR": "127.0.0.1",
     }
     body = b"".join(struct.pack("<H", len(part)) + part for item in variables.items() for part in (text.encode() for text in item))
-    with socket.socket(socket.AF_UNIX) as connection:
-        connection.settimeout(timeout)
-        connection.connect(path)
+    with connect(path, timeout) as connection:
         connection.sendall(struct.pack("<BHB", 0, len(body), 0) + body)
         answer = b""
         while chunk := connection.recv(65536):

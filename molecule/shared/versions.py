@@ -36,7 +36,9 @@ def version(name: str, **changes: str) -> Path:
     middleware = source / "songs" / "middleware.py"
     text = middleware.read_text()
     changed = re.sub(r"^(\s+)return response$", rf'\1response.headers["X-Version"] = "{name}"\n\1return response', text, flags=re.MULTILINE)
-    changed = changed.replace("import os\n", "import os\nimport time\n").replace("-> HttpResponse:\n", f"-> HttpResponse:{LONG_REQUESTS}", 1)
+    changed = changed.replace("import os\n", "import os\nimport time\n").replace(
+        "-> HttpResponse:\n", f"-> HttpResponse:{LONG_REQUESTS}", 1
+    )
     assert all(word in changed for word in ("X-Version", "import time", "upload")), "the middleware looks different now"
     middleware.write_text(changed)
     for path, more in changes.items():

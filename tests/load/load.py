@@ -8,8 +8,9 @@
     load.py http://10.0.0.5/ --until /tmp/stop        # until that file exists, at most --seconds
 
 Half of the clients keep their connections (and close them when the server says `Connection: close`), half make a new one for
-each request; --keep-alive and --new set the numbers. --slow and --uploads add clients whose requests take long: ?sleep=2, and 300 kB posted
-to ?upload, which the site has to know. Prints one JSON object: sent, ok, lost, by_error, p50, p99 (milliseconds; of the others), per_second.
+each request; --keep-alive and --new set the numbers. --slow and --uploads add clients whose requests take long: ?sleep=2, and 300 kB
+posted to ?upload, which the site has to know.
+Prints one JSON object: sent, ok, lost, by_error, p50, p99 (milliseconds; of the others), per_second.
 A request is lost when it got no whole answer, or a status other than 2xx and 3xx. Standard library only, so that it runs on any host.
 """
 
