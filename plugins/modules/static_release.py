@@ -9,8 +9,8 @@ DOCUMENTATION = r"""
 module: static_release
 short_description: Bring a release's static files to web servers on other hosts
 description:
-  - A web server that does not share a host with the project gets the static files of each release, and finds those of earlier ones for as long
-    as they are kept.
+  - A web server that does not share a host with the project gets the static files of each release, and finds those of earlier ones
+    for as long as they are kept.
   - The files travel through the controller, packed once, and only to hosts that lack them.
 version_added: 0.2.0
 author: berth.django contributors
