@@ -21,6 +21,9 @@ VARIABLES: dict[str, t.Any] = {
     "haproxy_maintenance_retry_after": 77,
     "haproxy_maintenance_allow": [HOSTS[WEB[0]]["address"], "192.0.2.0/24"] if HOSTS else [],
     "haproxy_trusted_proxies": [HOSTS[WEB[1]]["address"]] if HOSTS else [],
+    # A kept connection, and the worker that it keeps, wait as long as the slowest machine needs for a playbook.
+    "haproxy_timeouts": {"http-keep-alive": "120s", "client": "120s"},
+    "haproxy_hard_stop_after": 120,
 }
 MAP = f"{DIRECTORY}/config/maintenance.map"
 # A request that asks to wait for this file is running until the test makes it.
@@ -101,11 +104,12 @@ def test_on_and_off() -> None:
 
 
 def test_holds_through_a_reload_and_in_a_worker_that_leaves() -> None:
-    kept = http.client.HTTPConnection(ADDRESS, timeout=10)
+    until(lambda: len(workers()) == 2, 60, "one master and one worker")
+    kept = http.client.HTTPConnection(ADDRESS, timeout=60)
     kept.request("GET", "/")
     assert kept.getresponse().read()
-    on(HOST, f"docker exec {name()} sh -c 'kill -USR2 1'; sleep 1")
-    assert len(workers()) == 3, "the worker before was to wait for the kept connection"
+    on(HOST, f"docker exec {name()} sh -c 'kill -USR2 1'")
+    until(lambda: len(workers()) == 3, 20, "a new worker, and the one before waits for the kept connection")
     assert maintenance("on").rc == 0
     kept.request("GET", "/")
     assert kept.getresponse().status == 503, "the worker before still let it through"
