@@ -5,17 +5,30 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import io
 import json
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fleet import FLEET, GROUPS, HOSTS, INVENTORIES, PROJECT, ROOT, containers, lab_traces, on, playbook, processes, request, until
+from fleet import (
+    FLEET,
+    GROUPS,
+    HOSTS,
+    INVENTORIES,
+    PROJECT,
+    ROOT,
+    containers,
+    lab_traces,
+    on,
+    one_more,
+    playbook,
+    processes,
+    request,
+    until,
+)
 from losses import losses
 
 SITE = "/api/music/"
@@ -44,17 +57,6 @@ def test_check_of_a_fleet_that_does_not_exist(tmp_path: Path) -> None:
         assert f"{host} does not exist yet" in run.out, run.out
     assert "berth-unmade" not in LAB and not lab_traces("berth-unmade")
     assert sorted(tmp_path.rglob("*")) == files
-
-
-@contextlib.contextmanager
-def one_more(host: str, group: str) -> Iterator[None]:
-    """As an operator adds it: the host's name in its group, and nothing else."""
-    added = Path(INVENTORIES[-1]) / "one_more.yml"
-    added.write_text(json.dumps({"all": {"children": {group: {"hosts": {host: {}}}}}}))
-    try:
-        yield
-    finally:
-        added.unlink()
 
 
 def balanced() -> dict[str, str]:

@@ -31,5 +31,5 @@ def losses(url: str, *options: str, host: str = "localhost") -> t.Iterator[dict[
             time.sleep(1)
         finally:
             stop.touch()
-            counted.update(json.loads(clients.communicate(timeout=60)[0]))
+            counted.update(json.loads(clients.communicate(timeout=900)[0]))
             print(counted)

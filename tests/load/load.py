@@ -129,7 +129,9 @@ async def run(options: argparse.Namespace) -> dict[str, object]:
     clients = [
         asyncio.create_task(client(connection, count, options.pause, options.timeout, stop, timed)) for connection, timed in connections
     ]
-    while time.monotonic() - began < options.seconds and not (options.until and options.until.exists()):
+    while time.monotonic() - began < options.seconds:
+        if options.until and options.until.exists() and count.sent >= options.at_least:
+            break
         await asyncio.sleep(0.05)
     stop.set()
     await asyncio.gather(*clients)
@@ -141,6 +143,7 @@ def main() -> None:
     parser.add_argument("url")
     parser.add_argument("--seconds", type=float, default=10, help="stop after so long (default: %(default)s)")
     parser.add_argument("--until", type=Path, help="stop when this file exists")
+    parser.add_argument("--at-least", type=int, default=0, help="requests that are sent even when that file exists (default: %(default)s)")
     parser.add_argument("--host", default="", help="Host header, where it is not the one of the URL")
     parser.add_argument("--keep-alive", type=int, default=4, help="clients that keep their connection (default: %(default)s)")
     parser.add_argument("--new", type=int, default=4, help="clients with a connection per request (default: %(default)s)")

@@ -1,0 +1,93 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Every change that an operator makes while visitors ask, and beside it the naive way: stop, make anew, start.
+
+50 clients: some keep their connection, some make a new one each time, some ask for what takes seconds, some upload. None asks twice.
+The figures are in docs/performance.md.
+"""
+
+from __future__ import annotations
+
+import typing as t
+from dataclasses import dataclass
+
+import pytest
+from fleet import Run, container, on, one_more, playbook, until
+from losses import losses
+from versions import BALANCER, URL, WEB, deploy, rollback, served, version
+
+pytestmark = pytest.mark.long
+
+MANY = ("--keep-alive", "22", "--new", "22", "--slow", "3", "--uploads", "3", "--seconds", "900")
+
+
+def site(*more: str, **variables: t.Any) -> Run:
+    return playbook(*more, variables={"django_uwsgi_source": str(version("load")), **variables})
+
+
+def restart(service: str, hosts: t.Sequence[str] = WEB) -> None:
+    """What `docker compose up` and stock modules do, host by host."""
+    for host in hosts:
+        on(host, f"docker restart --time 20 {container(host, service)}")
+
+
+@dataclass(frozen=True)
+class Change:
+    name: str
+    change: t.Callable[[], Run]
+    naive: t.Callable[[], None]
+
+
+CHANGES = [
+    Change("deploy", lambda: deploy(version("load")), lambda: restart("django_uwsgi")),
+    Change("rollback", rollback, lambda: restart("django_uwsgi")),
+    Change("settings of uWSGI", lambda: site(django_uwsgi_threads=5), lambda: restart("django_uwsgi")),
+    Change("settings of nginx", lambda: site(nginx_client_max_body_size="21m"), lambda: restart("nginx")),
+    Change(
+        "nginx's container on one of two hosts", lambda: site("--limit", WEB[0], nginx_memory="200m"), lambda: restart("nginx", WEB[:1])
+    ),
+    Change("HAProxy's container", lambda: site(haproxy_memory="200m"), lambda: restart("haproxy", [BALANCER])),
+]
+
+
+@pytest.mark.parametrize("case", CHANGES, ids=lambda case: case.name.replace(" ", "-"))
+def test_changed_under_load(case: Change) -> None:
+    with losses(URL, *MANY, "--at-least", "10000") as load:
+        run = case.change()
+    assert run.rc == 0 and any(run.changed.values()), run.told
+    with losses(URL, *MANY) as naive:
+        case.naive()
+    print(f"{case.name}: {load['lost']} of {load['sent']} lost; the naive way: {naive['lost']} of {naive['sent']}")
+    assert load["sent"] >= 10_000 and load["lost"] == 0, load
+    assert naive["lost"] > 0, naive
+
+
+def test_web_host_comes_and_goes_under_load() -> None:
+    with one_more("web3", "web"):
+        with losses(URL, *MANY, "--at-least", "10000") as coming:
+            run = site()
+        assert run.rc == 0 and run.changed["web3"], run.told
+        until(lambda: served() == {"load"}, 60)
+    with losses(URL, *MANY, "--at-least", "10000") as going:
+        run = site()
+    assert run.rc == 0, run.told
+    with losses(URL, *MANY) as naive:
+        on(WEB[1], f"docker stop {container(WEB[1], 'nginx')} {container(WEB[1], 'django_uwsgi')}")
+    assert site().rc == 0
+    told = f"{coming['lost']} of {coming['sent']} lost when it came, {going['lost']} of {going['sent']} when it went"
+    print(f"a web host: {told}; one that is switched off: {naive['lost']} of {naive['sent']}")
+    assert coming["lost"] == 0 and going["lost"] == 0, (coming, going)
+    assert naive["lost"] > 0, naive
+
+
+def test_the_slowest_requests_take_at_most_twice_as_long_during_a_deploy() -> None:
+    """Compared with a run that finds nothing to do, since the lab's hosts share their processors with the playbook."""
+    few = ("--keep-alive", "3", "--new", "3", "--pause", "0.02", "--at-least", "2000", "--seconds", "300")
+    assert deploy(version("quick")).rc == 0
+    with losses(URL, *few) as unchanged:
+        assert deploy(version("quick")).rc == 0
+    with losses(URL, *few) as deployed:
+        assert deploy(version("quick-too")).rc == 0
+    print(f"the slowest one percent took {deployed['p99']} ms and more during a deploy, {unchanged['p99']} during a run without one")
+    assert deployed["lost"] == 0 and deployed["p99"] <= 2 * unchanged["p99"], (unchanged, deployed)
