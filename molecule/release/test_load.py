@@ -44,9 +44,7 @@ CHANGES = [
     Change("rollback", rollback, lambda: restart("django_uwsgi")),
     Change("settings of uWSGI", lambda: site(django_uwsgi_threads=5), lambda: restart("django_uwsgi")),
     Change("settings of nginx", lambda: site(nginx_client_max_body_size="21m"), lambda: restart("nginx")),
-    Change(
-        "nginx's container on one of two hosts", lambda: site("--limit", WEB[0], nginx_memory="200m"), lambda: restart("nginx", WEB[:1])
-    ),
+    Change("nginx's container on one host", lambda: site("--limit", WEB[0], nginx_memory="200m"), lambda: restart("nginx", WEB[:1])),
     Change("HAProxy's container", lambda: site(haproxy_memory="200m"), lambda: restart("haproxy", [BALANCER])),
 ]
 
