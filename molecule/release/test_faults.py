@@ -193,6 +193,23 @@ def served_by(host: str) -> str:
     return request("/api/music/", host, 8000).headers.get("x-version", "none")
 
 
+def test_a_full_disk_on_one_host_leaves_all_as_they_were() -> None:
+    """Docker keeps there what it has pulled so far."""
+    full, source, before = WEB[1], version("full"), processes()
+    on(full, "mount -t tmpfs -o size=4k tmpfs /var/lib/docker/tmp")
+    try:
+        with losses(URL) as counted:
+            run = deploy(source)
+    finally:
+        on(full, "umount /var/lib/docker/tmp")
+    assert run.rc != 0 and "no space left on device" in said(run), run.told
+    assert processes() == before and served() == {"good"} and counted["lost"] == 0, counted
+    is_tidy()
+    assert deploy(source).rc == 0
+    assert served() == {"full"}
+    assert not any(deploy(source).changed.values())
+
+
 def test_kept_releases_are_kept_and_others_pruned() -> None:
     for name in ("p1", "p2", "p3"):
         assert deploy(version(name), django_uwsgi_keep_releases=2).rc == 0
