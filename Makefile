@@ -57,7 +57,9 @@ integration: venv-dev machine ## Run the tests of container_service with real co
 .PHONY: scenarios
 scenarios: venv-dev machine ## Run the Molecule scenarios: SCENARIOS='nginx haproxy' runs some of them
 	set -e; for scenario in $(SCENARIOS); do \
+	    began=$$(date +%s); \
 	    PYTEST_ADDOPTS="$(if $(FAULTS),,-m 'not long')" molecule test -s $$scenario; \
+	    echo "The scenario $$scenario took $$(($$(date +%s) - began)) s."; \
 	done
 
 .PHONY: bench
