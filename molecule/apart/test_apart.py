@@ -60,19 +60,21 @@ def test_uwsgi_is_reached_by_the_web_server_and_by_nobody_else() -> None:
     nobody_else_gets_in()
     for host in WEB:
         app = container(host, "django_uwsgi")
-        listening = on(host, f"docker exec {app} cat /proc/net/tcp /proc/net/tcp6 | awk '$4 == \"0A\" {{print $2}}'")
+        # All but Docker's own resolver, 127.0.0.11.
+        listening = on(host, f"docker exec {app} cat /proc/net/tcp /proc/net/tcp6 | awk '$4 == \"0A\" && $2 !~ /^0B00007F/ {{print $2}}'")
         assert listening == "", f"uWSGI listens on the network: {listening}"
         assert not inspect(host, app)["HostConfig"]["PortBindings"]
 
 
 def test_a_deploy_and_a_rollback_lose_nothing() -> None:
+    assert deploy(version("one")).rc == 0
     gateways = {host: gateway(host) for host in WEB}
     with losses(URL, *LOAD) as counted:
         run = deploy(version("two"))
         assert run.rc == 0, run.told
         assert served() == {"two"}, [log(host) for host in WEB]
         back = rollback()
-    assert back.rc == 0 and served() == {"none"}, back.told
+    assert back.rc == 0 and served() == {"one"}, back.told
     assert counted["sent"] > 500 and counted["lost"] == 0, counted
     assert {host: gateway(host) for host in WEB} == gateways, "a release touches the way in"
     is_tidy()

@@ -15,6 +15,7 @@ LOAD = ("--keep-alive", "4", "--new", "4", "--slow", "1", "--uploads", "1")
 
 
 def test_a_deploy_loses_nothing() -> None:
+    assert deploy(version("one")).rc == 0
     with losses(URL, *LOAD) as counted:
         run = deploy(version("two"))
     assert run.rc == 0 and "[WARNING]" not in run.out, run.told
@@ -50,7 +51,7 @@ def test_a_rollback_loses_nothing_and_builds_nothing() -> None:
         run = rollback()
     seconds = time.monotonic() - began
     assert run.rc == 0, run.told
-    assert served() == {"none"}, [log(host) for host in WEB]
+    assert served() == {"one"}, [log(host) for host in WEB]
     assert counted["sent"] > 200 and counted["lost"] == 0, counted
     print(f"rolled back in {seconds:.0f} s, the clients' start and end included")
     again = rollback()
