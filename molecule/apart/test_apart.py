@@ -87,6 +87,7 @@ def test_the_naive_way_loses_something() -> None:
     assert counted["lost"] > 0, counted
 
 
+@pytest.mark.long
 def test_static_files_of_a_new_release_are_beside_those_of_the_one_before() -> None:
     source = version("styled", **{"songs/static/songs/new.css": "p { color: red }\n"})
     run = deploy(source)
@@ -102,12 +103,15 @@ def test_static_files_of_a_new_release_are_beside_those_of_the_one_before() -> N
     assert not any(deploy(source).changed.values())
 
 
+@pytest.mark.long
 def test_settings_of_the_way_in_are_reloaded_and_its_container_replaced_without_loss() -> None:
+    source = version("gateway")
+    assert deploy(source).rc == 0
     before = {host: gateway(host) for host in WEB}
     with losses(URL, *LOAD) as counted:
-        reloaded = playbook(name="playbooks/deploy.yml", variables={"django_uwsgi_client_addresses": ["192.0.2.9"]})
+        reloaded = deploy(source, django_uwsgi_client_addresses=["192.0.2.9"])
         assert reloaded.rc == 0 and {host: gateway(host) for host in WEB} == before, reloaded.told
-        replaced = playbook(name="playbooks/deploy.yml", variables={"haproxy_memory": "200m"})
+        replaced = deploy(source, haproxy_memory="200m")
         assert replaced.rc == 0, replaced.told
     assert all(gateway(host) != before[host] for host in WEB)
     assert counted["sent"] > 500 and counted["lost"] == 0, counted
