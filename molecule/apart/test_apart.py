@@ -14,7 +14,7 @@ from losses import losses
 from versions import NGINX, URL, WEB, deploy, is_tidy, log, rollback, served, version
 
 PORT = 8001
-LOAD = ("--keep-alive", "4", "--new", "4", "--slow", "1", "--uploads", "1")
+LOAD = ("--keep-alive", "4", "--new", "4", "--slow", "1", "--uploads", "1", "--pause", "0.03")
 STATIC = f"/srv/berth/{PROJECT}/static"
 
 

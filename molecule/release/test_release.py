@@ -11,7 +11,7 @@ from fleet import container, on, playbook, processes, request
 from losses import losses
 from versions import URL, WEB, deploy, log, rollback, served, state, version
 
-LOAD = ("--keep-alive", "4", "--new", "4", "--slow", "1", "--uploads", "1")
+LOAD = ("--keep-alive", "4", "--new", "4", "--slow", "1", "--uploads", "1", "--pause", "0.03")
 
 
 def test_a_deploy_loses_nothing() -> None:
