@@ -130,6 +130,18 @@ def test_it_is_there_again_after_a_restart_and_as_closed_as_before() -> None:
 
 
 @pytest.mark.long
+def test_it_goes_when_the_project_listens_on_its_socket_alone() -> None:
+    source, host = version("socket"), WEB[0]
+    assert deploy(source).rc == 0
+    run = deploy(source, "--limit", host, django_uwsgi_listen="socket")
+    assert run.rc == 0 and run.changed[host], run.told
+    assert "uwsgi_gateway" not in on(host, "docker ps --all --format '{{.Names}}'")
+    assert not deploy(source, "--limit", host, django_uwsgi_listen="socket").changed[host]
+    assert deploy(source).changed[host]
+    nobody_else_gets_in()
+
+
+@pytest.mark.long
 def test_it_goes_with_the_project() -> None:
     run = playbook(name="playbooks/remove.yml", variables={"remove": PROJECT})
     assert run.rc == 0, run.told

@@ -99,6 +99,12 @@ def _refuse_strangers(service: Service, found: t.Iterable[dict[str, t.Any]]) -> 
             raise EngineError(f"a container named {service.container} exists on this host and is not ours: rename or remove it.")
 
 
+def _neighbours(service: Service, found: t.Iterable[dict[str, t.Any]]) -> tuple[str, ...]:
+    """The project's other services on this host."""
+    of_project = (item for item in map(labels_of, found) if item.get(argv_of.LABEL_PROJECT) == service.project)
+    return tuple(sorted({item.get(argv_of.LABEL_SERVICE, "") for item in of_project} - {service.name}))
+
+
 def observe(service: Service, check_mode: bool = False) -> Actual:
     """What is on this host for `service`. Reads only; in check mode, an engine that does not answer is one that is not there yet."""
     missing = tuple(item.path for item in service.directories if not os.path.isdir(item.path))
@@ -131,6 +137,7 @@ def observe(service: Service, check_mode: bool = False) -> Actual:
         files,
         engine=True,
         containers=containers,
+        neighbours=_neighbours(service, found),
         image_present=image_present(service.image),
         networks=frozenset(must(["docker", "network", "ls", "--format", "{{.Name}}"], "listing networks").split()),
         release_images=_release_files.images(service) if service.release else (),

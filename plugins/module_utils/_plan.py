@@ -46,6 +46,7 @@ class Actual:
 
     engine: bool = False
     containers: tuple[Container, ...] = ()
+    neighbours: tuple[str, ...] = ()
     image_present: bool = False
     networks: frozenset[str] = frozenset()
     missing_directories: tuple[str, ...] = ()

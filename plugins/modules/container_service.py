@@ -541,6 +541,12 @@ pending:
   description: Whether later stages than O(until) have work left. Always false in check mode.
   type: bool
   returned: success
+neighbours:
+  description: Names of the project's other services that have a container on this host.
+  type: list
+  elements: str
+  returned: success
+  sample: [nginx]
 deferred:
   description: Whether a disruptive step was left out because of O(defer_disruption).
   type: bool
@@ -580,6 +586,7 @@ def converge(module: AnsibleModule, service: Service) -> dict[str, object]:
         instance=service.instance,
         generation=service.generation,
         pending=plan.pending,
+        neighbours=list(actual.neighbours),
         deferred=deferred,
         unknown=list(plan.unknown) if module.check_mode else [],
     )
