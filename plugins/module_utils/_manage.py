@@ -36,7 +36,8 @@ from ansible_collections.berth.django.plugins.module_utils._shell import (
     run,
     wait_for_engine,
 )
-from ansible_collections.berth.django.plugins.module_utils._spec import Service, parse
+from ansible_collections.berth.django.plugins.module_utils._spec import Service
+from ansible_collections.berth.django.plugins.module_utils._spec_parse import parse
 
 # What runs in the container, each after those that it imports; the last one answers.
 INSIDE = (_django_migration_problems, _django_migration_sql, _django_migration_safety, _django_schema, _django_inside)

@@ -5,25 +5,18 @@
 # Private to the collection: it may change in any release without notice.
 # Please do not import it from elsewhere.
 
-"""What a service is: the dict of a role as a value, its rules and its hashes.
+"""What a service is: the dict of a role as a value, and its hashes.
 
-Pure: no I/O, no Ansible. :func:`parse` takes the ``service`` option of ``container_service`` (types already coerced by
-:data:`SERVICE_ARGUMENT_SPEC`) and returns a :class:`Service`, or raises ``ValueError`` with one sentence for the operator.
+Pure: no I/O, no Ansible. ``_spec_parse`` makes a :class:`Service` of the ``service`` option of ``container_service``.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import hashlib
-import ipaddress
 import json
-import re
 import typing as t
 from dataclasses import dataclass, field
-
-from ansible_collections.berth.django.plugins.module_utils._service_options import SERVICE_ARGUMENT_SPEC
-
-__all__ = ["SERVICE_ARGUMENT_SPEC", "Service", "create_spec", "digest", "parse"]
 
 # Part of every instance id: raise it when the same spec leads to another `docker create` than before.
 FORMAT = 1
@@ -278,178 +271,7 @@ def _replace_instance(value: t.Any, instance: str) -> t.Any:
     return value
 
 
-def _strings(values: dict[str, t.Any] | None) -> dict[str, str]:
-    return {str(key): value if isinstance(value, str) else json.dumps(value) for key, value in (values or {}).items()}
-
-
-def _probe(values: dict[str, t.Any] | None) -> Probe | None:
-    if not values:
-        return None
-    given: dict[str, t.Any] = {key: tuple(value) if key == "command" else value for key, value in values.items() if value}
-    return Probe(**given)
-
-
-def _mounts(values: t.Iterable[dict[str, t.Any]] | None) -> tuple[Mount, ...]:
-    return tuple(Mount(item["source"], item["target"], item.get("read_only", True)) for item in values or ())
-
-
-_LISTS = ("command", "entrypoint", "capabilities", "group_add")
-_DICTS = ("tmpfs", "ulimits", "sysctls", "extra_hosts", "labels")
-_SCALARS = (
-    "secrets_path",
-    "host_network",
-    "cpus",
-    "pids_limit",
-    "read_only",
-    "no_new_privileges",
-    "stop_signal",
-    "stop_grace",
-    "shm_size",
-    "init",
-    "restart",
-    "replace",
-)
-
-
-def _plain(given: dict[str, t.Any]) -> dict[str, t.Any]:
-    """The keys that need no value of their own kind."""
-    return {
-        **{key: tuple(str(item) for item in given[key]) for key in _LISTS if key in given},
-        **{key: _strings(given[key]) for key in _DICTS if key in given},
-        **{key: given[key] for key in _SCALARS if key in given},
-    }
-
-
-def parse(values: dict[str, t.Any]) -> Service:
-    """The ``service`` option as a value, checked and with its instance id.
-
-    Raises ``ValueError`` with one sentence that names the key when the spec cannot be run as it stands.
-    """
-    given = {key: value for key, value in values.items() if value is not None}
-    unknown = sorted(set(given) - set(SERVICE_ARGUMENT_SPEC))
-    if unknown:
-        raise ValueError(f"service.{unknown[0]} is not a key of a service. Known keys: {', '.join(sorted(SERVICE_ARGUMENT_SPEC))}.")
-    _check_identity(given)
-    uid, gid = (int(part) for part in given["user"].split(":"))
-    before_stop = given.get("before_stop") or {}
-    log = given.get("log") or {}
-    config = given.get("config")
-    service = Service(
-        project=given["project"],
-        name=given["name"],
-        fleet=given["fleet"],
-        image=given["image"],
-        user=given["user"],
-        directory=given["directory"].rstrip("/"),
-        health=Health(**{**given["health"], "command": tuple(given["health"]["command"])}),
-        memory=given["memory"],
-        env=_strings(given.get("env")),
-        secrets=_strings(given.get("secrets")),
-        config=Config(files=_strings(config["files"]), path=config.get("path") or "/etc/berth") if config else None,
-        directories=tuple(
-            Directory(
-                path=item["path"],
-                mode=item.get("mode") or "0750",
-                uid=uid if item.get("uid") is None else item["uid"],
-                gid=gid if item.get("gid") is None else item["gid"],
-            )
-            for item in given.get("directories", ())
-        ),
-        mounts=_mounts(given.get("mounts")),
-        networks=tuple(Network(item["name"], tuple(item.get("aliases", ()))) for item in given.get("networks", ())),
-        ports=tuple(
-            Port(item["address"], item["port"], item["container_port"], item.get("protocol") or "tcp") for item in given.get("ports", ())
-        ),
-        log_driver=log.get("driver") or "",
-        log_options=_strings(log.get("options")),
-        validate=tuple(
-            Validation(tuple(item["command"]), _mounts(item.get("mounts")), _strings(item.get("tmpfs")), _strings(item.get("env")))
-            for item in given.get("validate", ())
-        ),
-        reload=_probe(given.get("reload")),
-        proof=_probe(given.get("proof")),
-        restart_when=_probe(given.get("restart_when")),
-        switch=tuple(Link(item["link"], item["target"]) for item in given.get("switch", ())),
-        release=Release(**given["release"]) if given.get("release") else None,
-        before_stop=BeforeStop(
-            withdraw=before_stop.get("withdraw") or "",
-            settle=before_stop.get("settle", 0),
-            drained=_probe(before_stop.get("drained")),
-            timeout=before_stop.get("timeout", 60),
-        ),
-        **_plain(given),
-    )
-    _check(service, public=[bool(item.get("public")) for item in given.get("ports", ())])
-    return _with_instance(service)
-
-
-def _with_instance(service: Service) -> Service:
+def with_instance(service: Service) -> Service:
+    """With its id, which is the hash of what it is made from, in the place of ``{instance}`` everywhere."""
     instance = digest(create_spec(service))
     return dataclasses.replace(_replace_instance(service, instance), instance=instance)
-
-
-def _check_identity(given: dict[str, t.Any]) -> None:
-    for key in ("project", "name"):
-        if not re.fullmatch(r"[a-z][a-z0-9_-]{1,29}", given.get(key) or ""):
-            raise ValueError(
-                f"service.{key} is {given.get(key)!r}: use 2 to 30 lower-case letters, digits, hyphens or underscores, a letter first."
-            )
-    if not re.fullmatch(r"[1-9]\d*:[1-9]\d*", given.get("user") or ""):
-        raise ValueError(f"service.user is {given.get('user')!r}: give a numeric uid:gid other than 0, for example 10001:10001.")
-    if not given.get("health") or not given["health"].get("command"):
-        raise ValueError("service.health.command is missing: a service without a health check cannot be told to be healthy.")
-    if not str(given.get("directory", "")).startswith("/"):
-        raise ValueError(f"service.directory is {given.get('directory')!r}: give an absolute path on the host.")
-
-
-def _check(service: Service, public: list[bool]) -> None:
-    for port, is_public in zip(service.ports, public):
-        _check_port(port, is_public)
-    if service.host_network and (service.networks or service.ports or service.sysctls):
-        raise ValueError("service.host_network excludes networks, ports and sysctls: the container has none of its own then.")
-    if service.beside and service.ports:
-        raise ValueError(
-            "service.replace is beside, but two containers cannot publish one port: use host_network, a socket, or stop_first."
-        )
-    if service.release and not (service.beside and service.switch):
-        raise ValueError("service.release needs service.replace: beside and service.switch: a release starts beside the one that serves.")
-    if service.release and service.release.keep < 2:
-        raise ValueError(f"service.release.keep is {service.release.keep}: at least 2, the one that serves and the one to go back to.")
-    if service.reload and not service.proof:
-        raise ValueError("service.reload needs service.proof: a reload that nobody proves may have kept the old configuration.")
-    if service.reload and not service.config:
-        raise ValueError("service.reload without service.config has nothing to reload.")
-    for probe, key in ((service.reload, "reload"), (service.proof, "proof"), (service.before_stop.drained, "before_stop.drained")):
-        if probe and sum(1 for way in (probe.command, probe.socket, probe.signal) if way) != 1:
-            raise ValueError(f"service.{key} needs exactly one of command, socket{' and signal' if key == 'reload' else ''}.")
-    for name in service.config.files if service.config else ():
-        if name.startswith("/") or ".." in name.split("/"):
-            raise ValueError(f"service.config.files has {name!r}: names are relative and stay inside the directory.")
-    for name in service.secrets:
-        if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or name in (".", ".."):
-            raise ValueError(f"service.secrets has {name!r}: use letters, digits, dots, hyphens and underscores.")
-    for key, size in (("memory", service.memory), ("shm_size", service.shm_size)):
-        if size and not re.fullmatch(r"\d+[bkmg]?", size.lower()):
-            raise ValueError(f"service.{key} is {size!r}: give a number of bytes with a unit, for example 256m.")
-    for mount in service.mounts + tuple(item for check in service.validate for item in check.mounts):
-        _check_mount(mount)
-
-
-def _check_port(port: Port, public: bool) -> None:
-    try:
-        address = ipaddress.ip_address(port.address)
-    except ValueError:
-        raise ValueError(f"service.ports: {port.address!r} is not an IP address of this host.") from None
-    if address.is_unspecified and not public:
-        raise ValueError(
-            f"service.ports publishes {port.port} on {port.address}, every address of the host and past its firewall: "
-            "name one address, or say public: true."
-        )
-
-
-def _check_mount(mount: Mount) -> None:
-    for path in (mount.source, mount.target):
-        if not path.startswith("/") or "," in path:
-            raise ValueError(f"service.mounts has {path!r}: give an absolute path without commas.")
-    if mount.source == "/" or mount.source.endswith("docker.sock"):
-        raise ValueError(f"service.mounts has {mount.source}: that would give the container the whole host.")

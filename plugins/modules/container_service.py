@@ -560,7 +560,8 @@ unknown:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.berth.django.plugins.module_utils import _engine, _observe, _plan, _shell
-from ansible_collections.berth.django.plugins.module_utils._spec import SERVICE_ARGUMENT_SPEC, Service, parse
+from ansible_collections.berth.django.plugins.module_utils._spec import Service
+from ansible_collections.berth.django.plugins.module_utils._spec_parse import SERVICE_ARGUMENT_SPEC, parse
 
 
 def converge(module: AnsibleModule, service: Service) -> dict[str, object]:

@@ -21,7 +21,8 @@ import pytest
 from _docker import docker
 from ansible_collections.berth.django.plugins.module_utils import _engine, _observe, _shell
 from ansible_collections.berth.django.plugins.module_utils._plan import Plan, plan, remove
-from ansible_collections.berth.django.plugins.module_utils._spec import Service, parse
+from ansible_collections.berth.django.plugins.module_utils._spec import Service
+from ansible_collections.berth.django.plugins.module_utils._spec_parse import parse
 
 LOAD = "grep -q rotten /etc/berth/current/app.conf || cat /etc/berth/current/app.conf > /tmp/loaded"
 SERVE = f"load() {{ {LOAD}; }}; trap load HUP; trap 'exit 0' TERM; load; while :; do sleep 0.1; done"

@@ -5,7 +5,8 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.berth.django.plugins.module_utils import _docker_argv
-from ansible_collections.berth.django.plugins.module_utils._spec import Validation, parse
+from ansible_collections.berth.django.plugins.module_utils._spec import Validation
+from ansible_collections.berth.django.plugins.module_utils._spec_parse import parse
 from test_spec import RELOADING, spec
 
 

@@ -10,7 +10,8 @@ import typing as t
 import pytest
 from ansible_collections.berth.django.plugins.module_utils._plan import Actual, Container, plan, remove, roll_back
 from ansible_collections.berth.django.plugins.module_utils._release import Record, UnderWay
-from ansible_collections.berth.django.plugins.module_utils._spec import create_spec, parse
+from ansible_collections.berth.django.plugins.module_utils._spec import create_spec
+from ansible_collections.berth.django.plugins.module_utils._spec_parse import parse
 from test_spec import RELOADING, spec
 
 STOP_FIRST = parse(

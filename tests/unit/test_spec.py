@@ -10,7 +10,8 @@ import pytest
 import yaml
 from _paths import ROOT
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
-from ansible_collections.berth.django.plugins.module_utils._spec import GENERATION_TOKEN, SERVICE_ARGUMENT_SPEC, create_spec, parse
+from ansible_collections.berth.django.plugins.module_utils._spec import GENERATION_TOKEN, create_spec
+from ansible_collections.berth.django.plugins.module_utils._spec_parse import SERVICE_ARGUMENT_SPEC, parse
 
 MINIMAL: dict[str, t.Any] = dict(
     project="music",
