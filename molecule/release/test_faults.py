@@ -16,6 +16,8 @@ from versions import BALANCER, URL, WEB, deploy, is_tidy, log, rollback, served,
 
 pytestmark = pytest.mark.long
 
+# Enough to see a loss, and little enough to leave the processors to the playbooks.
+FEW = ("--keep-alive", "3", "--new", "3", "--pause", "0.05", "--seconds", "900")
 DATABASE = GROUPS.get("postgres", [""])[0]
 CRASHES_LATER = """
 import os, threading
@@ -65,7 +67,7 @@ def migrating(name: str, operation: str) -> Any:
 )
 def test_what_fails_is_taken_back(name: str, changes: dict[str, str], variables: dict[str, Any], words: list[str]) -> None:
     before = processes()
-    with losses(URL) as counted:
+    with losses(URL, *FEW) as counted:
         run = deploy(version(name, **changes), **variables)
     assert run.rc != 0 and all(word in said(run) for word in words), run.told
     assert processes() == before, "something that ran was restarted, or something new was left"
@@ -83,7 +85,7 @@ def test_what_fails_is_taken_back(name: str, changes: dict[str, str], variables:
     ],
 )
 def test_a_migration_that_fails_or_would_hurt_stops_the_deploy(name: str, operation: str, words: list[str]) -> None:
-    with losses(URL) as counted:
+    with losses(URL, *FEW) as counted:
         run = deploy(migrating(name, operation))
     assert run.rc != 0 and all(word in said(run) for word in words), run.told
     assert served() == {"good"} and counted["lost"] == 0, counted
@@ -95,7 +97,7 @@ def test_a_migration_gives_up_when_a_transaction_keeps_its_table() -> None:
     on(DATABASE, f"nohup {psql()} -c 'BEGIN; LOCK TABLE songs_song IN ACCESS SHARE MODE; SELECT pg_sleep(600)' >/dev/null 2>&1 &")
     try:
         source = migrating("waiting", "migrations.AddField('song', 'note', models.TextField(null=True))")
-        with losses(URL) as counted:
+        with losses(URL, *FEW) as counted:
             run = deploy(source)
         assert run.rc != 0 and "another session kept a lock on the table for more than 2 s" in said(run), run.told
         assert served() == {"good"} and counted["lost"] == 0, counted
@@ -144,7 +146,7 @@ STEPS = [
 def test_a_run_that_is_killed_at_any_step_is_completed_by_the_next(number: int, heading: str) -> None:
     source = version(f"killed-{number}")
     variables = {"django_uwsgi_source": str(source)}
-    with losses(URL) as counted:
+    with losses(URL, *FEW) as counted:
         killed = start(variables, heading, "playbooks/deploy.yml")
         time.sleep(0.5)
         kill(killed)
@@ -159,7 +161,7 @@ def test_a_run_that_is_killed_at_any_step_is_completed_by_the_next(number: int, 
 
 def test_two_operators_at_once_deploy_one_after_the_other() -> None:
     one, two = version("operator-1"), version("operator-2")
-    with losses(URL) as counted:
+    with losses(URL, *FEW) as counted:
         first = start({"django_uwsgi_source": str(one), "django_uwsgi_bake": 10}, "Prepare the database", "playbooks/deploy.yml")
         second = deploy(two)
         assert first.stdout
@@ -198,7 +200,7 @@ def test_a_full_disk_on_one_host_leaves_all_as_they_were() -> None:
     full, source, before = WEB[1], version("full"), processes()
     on(full, "mount -t tmpfs -o size=4k tmpfs /var/lib/docker/tmp")
     try:
-        with losses(URL) as counted:
+        with losses(URL, *FEW) as counted:
             run = deploy(source)
     finally:
         on(full, "umount /var/lib/docker/tmp")
