@@ -10,6 +10,7 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.berth.django.plugins.plugin_utils._on_host import run_module
+from ansible_collections.berth.django.plugins.plugin_utils._runs import this_run
 from ansible_collections.berth.django.plugins.plugin_utils._turn import Turn
 
 MODULE = "berth.django.container_service"
@@ -23,7 +24,7 @@ class ActionModule(ActionBase):
     def run(self, tmp: t.Any = None, task_vars: dict[str, t.Any] | None = None) -> dict[str, t.Any]:
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
-        arguments = dict(self._task.args)
+        arguments = {**self._task.args, "run": this_run()}
         first = run_module(self, task_vars, MODULE, {**arguments, "defer_disruption": True})
         if not first.get("deferred"):
             return first

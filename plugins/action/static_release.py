@@ -44,6 +44,8 @@ class ActionModule(ActionBase):
     def _fetch(self, path: str) -> str:
         """Into the directory that ansible-playbook removes when it ends."""
         local = os.path.join(constants.DEFAULT_LOCAL_TMP, os.path.basename(path))
-        self._connection.fetch_file(path, local)
-        self._low_level_execute_command(f"rm -f {path}")
+        try:
+            self._connection.fetch_file(path, local)
+        finally:
+            self._low_level_execute_command(f"rm -f {path}")
         return local

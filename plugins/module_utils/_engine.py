@@ -37,12 +37,12 @@ def stage(service: Service) -> None:
     execute(service, actual, Plan(steps=tuple(step for step in make_plan(service, actual).steps if step.do in quiet)))
 
 
-def execute(service: Service, actual: Actual, plan: Plan, by: str = "") -> list[str]:
-    """Takes the steps of `plan` in order, on behalf of `by`, and returns notes.
+def execute(service: Service, actual: Actual, plan: Plan, by: str = "", run: str = "") -> list[str]:
+    """Takes the steps of `plan` in order, on behalf of `by` (words for people) and `run` (its identity), and returns notes.
 
     Raises :class:`EngineError` after undoing what had been done.
     """
-    execution = Execution(service, actual, by)
+    execution = Execution(service, actual, by, run)
     try:
         for step in plan.steps:
             STEPS[step.do](execution, step.target)

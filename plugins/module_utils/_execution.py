@@ -28,6 +28,7 @@ class Execution:
     service: Service
     actual: Actual
     by: str = ""
+    run: str = ""
     undo: list[t.Callable[[], None]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     committed: bool = False

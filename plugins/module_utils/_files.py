@@ -82,6 +82,12 @@ def point(link: str, target: str) -> None:
     os.rename(staging, link)
 
 
+def make_public(path: str) -> None:
+    """A directory that everybody may look into, also on a host whose umask says otherwise."""
+    os.makedirs(path, exist_ok=True)
+    os.chmod(path, 0o755)  # noqa: S103 (what a web server shows to everybody)
+
+
 def make_directory(service: Service, path: str) -> None:
     wanted = next(item for item in service.directories if item.path == path)
     os.makedirs(path, exist_ok=True)

@@ -95,13 +95,14 @@ class Plan:
         return any(step.changes for step in self.steps)
 
 
-def plan(service: Service, actual: Actual, until: str = "retire") -> Plan:
-    """What to do so that `service` runs as specified; an empty list of steps means that it does."""
+def plan(service: Service, actual: Actual, until: str = "retire", run: str = "") -> Plan:
+    """What to do so that `service` runs as specified; an empty list of steps means that it does. `run` is on whose behalf."""
     keeper = next((item for item in actual.containers if item.running and item.instance == service.instance), None)
     others = [item for item in actual.containers if item is not keeper]
-    stages = _stages(service, actual, keeper, others)
+    stages = _stages(service, actual, keeper, others, run)
     wanted = STAGES[: STAGES.index(until) + 1]
-    steps = [step for stage in wanted for step in stages[stage]]
+    # Whoever asks for the switch alone has asked for the start before, and waited there.
+    steps = [step for stage in wanted for step in stages[stage] if not (step.do == "bake" and until == "switch")]
     later = [step for stage in STAGES if stage not in wanted for step in stages[stage]]
     quiet = stages["ship"] + (stages["start"] if service.beside else [])
     by_turns = not service.beside or service.release is not None
@@ -117,7 +118,7 @@ def plan(service: Service, actual: Actual, until: str = "retire") -> Plan:
     )
 
 
-def _stages(service: Service, actual: Actual, keeper: Container | None, others: list[Container]) -> dict[str, list[Step]]:
+def _stages(service: Service, actual: Actual, keeper: Container | None, others: list[Container], run: str) -> dict[str, list[Step]]:
     """The steps of each stage. Without a second container beside the first there are but two: preparing, and all the rest."""
     ship = _prepare(service, actual)
     stages: dict[str, list[Step]] = {stage: [] for stage in STAGES}
@@ -125,26 +126,32 @@ def _stages(service: Service, actual: Actual, keeper: Container | None, others: 
         # Leftovers first, since one may have the name that the keeper gets back.
         stages["start"] = _replace(service, others) if keeper is None else _clear(others) + _adjust(service, actual, keeper, prepared=ship)
     else:
-        stages["start"] = _start_beside(service, actual, others) if keeper is None else _adjust(service, actual, keeper, prepared=ship)
+        stages["start"] = _start_beside(service, others) if keeper is None else _adjust(service, actual, keeper, prepared=ship)
         stages["switch"], stages["retire"] = _switch(service, actual), _retire(service, actual, others)
-        if keeper and stages["switch"] and service.release and service.release.bake:
-            stages["start"].append(Step("bake", service.container))
+        if service.release and stages["switch"]:
+            begun = actual.under_way and (actual.under_way.instance, actual.under_way.run) == (service.instance, run)
+            # Also by a run that goes on with what another one began: from here on, it is this one's to take back.
+            stages["start"] = [*([] if begun else [Step("begin")]), *stages["start"]]
+            stages["start"] += [Step("bake", service.container)] if service.release.bake else []
     stages["ship"] = [*ship, *(step for step in stages["start"] if step.do in ("validate", "check_ports"))]
     stages["start"] = [step for step in stages["start"] if step.do not in ("validate", "check_ports")]
     return stages
 
 
-def roll_back(service: Service, actual: Actual) -> Plan:
-    """What to do so that the instance before serves again, when this one's release has begun and is not finished."""
+def roll_back(service: Service, actual: Actual, run: str = "") -> Plan:
+    """What to do so that the instance before serves again, when this one's release has begun, by this run, and is not finished."""
     under_way = actual.under_way
-    new = [item for item in actual.containers if item.instance == service.instance]
-    serves = any(item.running and item.instance != service.instance for item in actual.containers)
-    if under_way is None or under_way.instance != service.instance or not (serves or not any(under_way.links.values())):
+    if under_way is None or (under_way.instance, under_way.run) != (service.instance, run):
+        return Plan()
+    serves = any(item.running and under_way.serves_before(item.instance) for item in actual.containers)
+    if any(under_way.links.values()) and not serves:
         return Plan()
     switched = {link: target for link, target in under_way.links.items() if actual.links.get(link, "") != target}
+    asked = under_way.switched or bool(switched)
+    new = [item for item in actual.containers if not under_way.serves_before(item.instance)]
     steps = [Step("switch_back")] if switched else []
     for item in new:
-        steps += ([Step("drain", item.name), Step("stop", item.name)] if item.running and switched else []) + [Step("discard", item.name)]
+        steps += ([Step("drain", item.name), Step("stop", item.name)] if item.running and asked else []) + [Step("discard", item.name)]
     steps += [Step("record", _release.ROLLED_BACK), Step("conclude")]
     current = {link: actual.links.get(link, "") for link in under_way.links}
     return Plan(
@@ -216,16 +223,13 @@ def aside_name(name: str) -> str:
     return f"{name}-old"
 
 
-def _start_beside(service: Service, actual: Actual, others: list[Container]) -> list[Step]:
+def _start_beside(service: Service, others: list[Container]) -> list[Step]:
     leftovers = [item.name for item in others if item.name == service.container]
-    begun = actual.under_way and actual.under_way.instance == service.instance
     return [
         *_checks(service),
-        *([Step("begin")] if service.release and not begun else []),
         *(Step("remove", name) for name in leftovers),
         Step("create", service.container),
         *_start(service),
-        *([Step("bake", service.container)] if service.release and service.release.bake else []),
     ]
 
 
@@ -260,11 +264,14 @@ def _retire(service: Service, actual: Actual, others: list[Container]) -> list[S
     for item in old:
         steps += [Step("drain", item.name), Step("stop", item.name)] if item.running else []
     steps += ([Step("commit")] if old else []) + [Step("remove", item.name) for item in old]
-    return steps + (_record(service, actual) if service.release else [])
+    return steps + _record(service, actual, begun=bool(steps))
 
 
-def _record(service: Service, actual: Actual) -> list[Step]:
-    """What is on record is kept, and what is not is nobody's any more. The record comes first: a run may be killed after it."""
+def _record(service: Service, actual: Actual, begun: bool) -> list[Step]:
+    """What is on record is kept, and of what was on record the rest goes. The record comes first: a run may be killed after it.
+
+    Nothing is pruned for its own sake: an image may be one that something else on this host uses, and it would be tried on every run.
+    """
     if service.release is None:
         return []
     new = Record("", service.release.id, service.image, service.instance, "")
@@ -272,12 +279,16 @@ def _record(service: Service, actual: Actual) -> list[Step]:
     recorded = last is not None and (last.release, last.instance) == (new.release, new.instance)
     kept = _release.kept([*actual.records, *([] if recorded else [new])], service.release.keep)
     directories = {item.release for item in kept} | {*actual.links.values(), *(item.target for item in service.switch)}
-    return [
+    known = {item.image for item in actual.records}
+    steps = [
         *([] if recorded else [Step("record", _release.SERVES)]),
         *([Step("conclude")] if actual.under_way or not recorded else []),
-        *(Step("prune_directory", name) for name in _release.unneeded(actual.release_directories, directories)),
-        *(Step("prune_image", name) for name in _release.unneeded(actual.release_images, {item.image for item in kept})),
     ]
+    if steps or begun:
+        steps += [Step("prune_directory", name) for name in _release.unneeded(actual.release_directories, directories)]
+        images = [name for name in actual.release_images if name in known]
+        steps += [Step("prune_image", name) for name in _release.unneeded(images, {item.image for item in kept})]
+    return steps
 
 
 def _clear(others: list[Container]) -> list[Step]:

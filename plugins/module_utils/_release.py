@@ -14,13 +14,14 @@ import json
 import typing as t
 from dataclasses import dataclass, field
 
+BEGAN = "began"
 SERVES = "serves"
 ROLLED_BACK = "rolled back"
 
 
 @dataclass(frozen=True)
 class Record:
-    """One line of the audit: at this time, this release began to serve on this host, or was taken back."""
+    """One line of the audit: at this time, this release began to be brought to this host, served there, or was taken back."""
 
     at: str
     release: str
@@ -32,10 +33,21 @@ class Record:
 
 @dataclass(frozen=True)
 class UnderWay:
-    """A release that has begun and is not finished: the new instance, and where the links pointed before."""
+    """A release that has begun and is not finished: the new instance, and where the links pointed before.
+
+    `run` is the run that began it, or goes on with it: only that one may take it back. `switched` says that it has been asked by visitors.
+    """
 
     instance: str
     links: dict[str, str] = field(default_factory=dict)
+    run: str = ""
+    release: str = ""
+    image: str = ""
+    switched: bool = False
+
+    def serves_before(self, instance: str) -> bool:
+        """Whether an instance is the one that the links pointed to."""
+        return any(instance and instance in target for target in self.links.values())
 
 
 def to_line(record: Record) -> str:
@@ -81,8 +93,17 @@ def serving(records: t.Iterable[Record]) -> Record | None:
     return next(iter(kept(records, 1)), None)
 
 
-def choose(records: t.Sequence[Record], keep: int, release: str = "") -> Record:
-    """The release to go back to: the named one, or the one before the one that serves. Raises ``ValueError`` with one sentence."""
+def now(records: t.Iterable[Record], under_way: UnderWay | None) -> Record | None:
+    """What serves: the last on record, or what a run that did not finish has switched to."""
+    if under_way and under_way.switched:
+        return Record("(not finished)", under_way.release, under_way.image, under_way.instance, under_way.run)
+    return serving(records)
+
+
+def choose(records: t.Sequence[Record], keep: int, release: str = "", unfinished: bool = False) -> Record:
+    """The release to go back to: the named one, or the one before the one that serves, which is the last on record while another is
+    `unfinished`. Raises ``ValueError`` with one sentence.
+    """
     candidates = kept(records, keep)
     names = ", ".join(item.release for item in candidates) or "none"
     if release:
@@ -90,9 +111,10 @@ def choose(records: t.Sequence[Record], keep: int, release: str = "") -> Record:
         if found is None:
             raise ValueError(f"the release {release} is not kept on this host; kept are: {names}.")
         return found
-    if len(candidates) < 2:
+    before = candidates[0 if unfinished else 1 :]
+    if not before:
         raise ValueError(f"there is no release before the one that serves; kept are: {names}.")
-    return candidates[1]
+    return before[0]
 
 
 def unneeded(names: t.Iterable[str], needed: t.Container[str]) -> tuple[str, ...]:

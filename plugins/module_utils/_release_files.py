@@ -22,7 +22,7 @@ import time
 import typing as t
 from pathlib import Path
 
-from ansible_collections.berth.django.plugins.module_utils import _files, _release
+from ansible_collections.berth.django.plugins.module_utils import _files, _release, _static_record
 from ansible_collections.berth.django.plugins.module_utils._shell import must, run
 from ansible_collections.berth.django.plugins.module_utils._spec import Release, Service
 
@@ -39,7 +39,7 @@ def read(service: Service, release: Release) -> dict[str, t.Any]:
     folders = (item for item in (root.iterdir() if root.is_dir() else ()) if item.is_dir() and not item.is_symlink())
     return dict(
         records=records(service.directory),
-        under_way=_release.to_under_way(_text(f"{service.directory}/under-way.json")),
+        under_way=under_way(service.directory),
         release_directories=tuple(item.name for item in folders if item.name != KEPT),
     )
 
@@ -50,8 +50,20 @@ def images(service: Service) -> tuple[str, ...]:
     return tuple(item for item in listed if not item.endswith(":<none>"))
 
 
-def begin(service: Service, links: dict[str, str]) -> None:
-    _write(f"{service.directory}/under-way.json", _release.to_text(_release.UnderWay(service.instance, links)))
+def under_way(directory: str) -> _release.UnderWay | None:
+    return _release.to_under_way(_text(f"{directory}/under-way.json"))
+
+
+def keep_under_way(service: Service, value: _release.UnderWay) -> None:
+    _write(f"{service.directory}/under-way.json", _release.to_text(value))
+
+
+def lead_to(release: Release, history: t.Iterable[_release.Record]) -> None:
+    """Links for the web server: this release, and then those that are kept, so that files of all of them are found on every host."""
+    names = list(dict.fromkeys([release.id, *(item.release for item in _release.kept(history, release.keep))]))
+    _files.make_public(f"{release.directory}/{KEPT}")
+    for number, name in enumerate(names[: release.keep]):
+        _files.point(f"{release.directory}/{KEPT}/{number}", f"../{name}")
 
 
 def conclude(service: Service) -> None:
@@ -63,10 +75,7 @@ def record(service: Service, release: Release, by: str, outcome: str) -> None:
     """The links come first: what is on record is done."""
     new = _release.Record(time.strftime("%Y-%m-%dT%H:%M:%S%z"), release.id, service.image, service.instance, by, outcome)
     path = f"{service.directory}/releases.jsonl"
-    kept = _release.kept([*records(service.directory), new], release.keep)
-    os.makedirs(f"{release.directory}/{KEPT}", mode=0o755, exist_ok=True)
-    for number, item in enumerate(kept):
-        _files.point(f"{release.directory}/{KEPT}/{number}", f"../{item.release}")
+    lead_to(release, [*records(service.directory), new])
     before = _text(path)
     torn = bool(before) and not before.endswith("\n")
     with open(path, "a", encoding="utf-8") as file:
@@ -77,6 +86,8 @@ def record(service: Service, release: Release, by: str, outcome: str) -> None:
 
 def prune_directory(release: Release, name: str) -> None:
     shutil.rmtree(f"{release.directory}/{name}", ignore_errors=True)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(_static_record.path_of(f"{release.directory}/{name}"))
 
 
 def prune_image(name: str) -> str:

@@ -22,12 +22,21 @@ import typing as t
 
 def listing(directory: str) -> str:
     """A hash of every file's name, size and time of change."""
+    return _hash(directory, lambda state: state.st_mtime_ns)
+
+
+def contents(directory: str) -> str:
+    """The same on every host that was given these files: whole seconds are what an archive keeps of a time."""
+    return _hash(directory, lambda state: int(state.st_mtime))
+
+
+def _hash(directory: str, time_of: t.Callable[[os.stat_result], int]) -> str:
     seen = hashlib.sha256()
     for folder, folders, files in os.walk(directory):
         folders.sort()
         for name in sorted(files):
             state = os.lstat(f"{folder}/{name}")
-            seen.update(f"{os.path.relpath(folder, directory)}/{name}\0{state.st_size}\0{state.st_mtime_ns}\n".encode())
+            seen.update(f"{os.path.relpath(folder, directory)}/{name}\0{state.st_size}\0{time_of(state)}\n".encode())
     return seen.hexdigest()
 
 
@@ -37,12 +46,12 @@ def path_of(directory: str) -> str:
     return f"{parent}/.collected-{name}.json"
 
 
-def recall(directory: str, key: str) -> dict[str, t.Any] | None:
-    """The counts of the last collectstatic, when it was for `key` and the directory is as it was left."""
+def recall(directory: str, key: str = "") -> dict[str, t.Any] | None:
+    """The counts of the last collectstatic, when it was for `key` (if one is given) and the directory is as it was left."""
     try:
         with open(path_of(directory), encoding="utf-8") as file:
             record = json.load(file)
-        if record["key"] == key and record["listing"] == listing(directory):
+        if record["key"] == (key or record["key"]) and record["listing"] == listing(directory):
             return dict(record["counts"])
     except (OSError, ValueError, KeyError):
         pass

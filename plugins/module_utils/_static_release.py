@@ -36,33 +36,51 @@ def pack(directory: str, archive: t.IO[bytes]) -> None:
 def unpack(archive: str, directory: str) -> None:
     staging = f"{directory}.{os.getpid()}.tmp"
     shutil.rmtree(staging, ignore_errors=True)
-    os.makedirs(staging, mode=0o755)
+    _files.make_public(os.path.dirname(directory))
+    _files.make_public(staging)
     with tarfile.open(archive, mode="r:gz") as tar:
         for member in tar:
             content = tar.extractfile(member) if member.isfile() and ".." not in member.name.split("/") else None
             if content is None:
                 continue
             path = f"{staging}/{member.name.lstrip('/')}"
-            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
+            _make_folders(staging, os.path.dirname(path))
             with open(path, "wb") as file:
                 shutil.copyfileobj(content, file)
             os.chmod(path, 0o644)
             os.utime(path, (member.mtime, member.mtime))
-    os.rename(staging, directory)
+    if not os.path.isdir(directory):
+        os.rename(staging, directory)
+        return
+    # The same release with other settings: what is there may be asked for in this moment, so each file is renamed over its own.
+    for folder, _folders, files in os.walk(staging):
+        target = os.path.normpath(os.path.join(directory, os.path.relpath(folder, staging)))
+        _make_folders(directory, target)
+        for name in files:
+            os.replace(f"{folder}/{name}", f"{target}/{name}")
+    shutil.rmtree(staging)
 
 
-def order(names: t.Mapping[str, float], first: str, keep: int) -> tuple[list[str], list[str]]:
+def _make_folders(root: str, folder: str) -> None:
+    below = Path(root)
+    for part in Path(os.path.relpath(folder, root)).parts:
+        below /= part
+        _files.make_public(str(below))
+
+
+def order(names: t.Mapping[str, float], first: t.Sequence[str], keep: int) -> tuple[list[str], list[str]]:
     """Releases with the time at which they were last brought: those that stay, `first` at their head, and those that go."""
-    others = sorted((name for name in names if name != first), key=lambda name: (-names[name], name))
-    wanted = [first, *others]
-    return wanted[:keep], wanted[keep:]
+    head = [name for name in dict.fromkeys(first) if name in names]
+    others = sorted((name for name in names if name not in head), key=lambda name: (-names[name], name))
+    keep = max(keep, len(head))
+    return [*head, *others][:keep], [*head, *others][keep:]
 
 
-def arrange(directory: str, release: str, keep: int) -> None:
-    """Links to `release` before all others. Nothing that serves is pruned: `current` may still be another one."""
+def arrange(directory: str, release: str, serves: str, keep: int) -> None:
+    """Links to `release` before all others, and then to the one that serves, or did: however many came and failed in between."""
     os.utime(f"{directory}/{release}")
-    serves = _files.link_target(f"{directory}/current")
-    stay, go = order(present(directory), release, keep)
+    stay, go = order(present(directory), [release, serves], keep)
+    _files.make_public(f"{directory}/{KEPT}")
     for number, name in enumerate(stay):
         _files.point(f"{directory}/{KEPT}/{number}", f"../{name}")
     for link in Path(directory, KEPT).iterdir():
@@ -70,8 +88,7 @@ def arrange(directory: str, release: str, keep: int) -> None:
             with contextlib.suppress(OSError):
                 link.unlink()
     for name in go:
-        if name != serves:
-            shutil.rmtree(f"{directory}/{name}", ignore_errors=True)
+        shutil.rmtree(f"{directory}/{name}", ignore_errors=True)
 
 
 def present(directory: str) -> dict[str, float]:

@@ -9,18 +9,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 import time
 
 from ansible_collections.berth.django.plugins.module_utils import _docker_argv as argv_of
-from ansible_collections.berth.django.plugins.module_utils import _files, _release_files
+from ansible_collections.berth.django.plugins.module_utils import _files, _release, _release_files
 from ansible_collections.berth.django.plugins.module_utils._execution import Execution, Step, instance_of, log_of, remove_directories
 from ansible_collections.berth.django.plugins.module_utils._observe import inspect_one
+from ansible_collections.berth.django.plugins.module_utils._release import UnderWay
 from ansible_collections.berth.django.plugins.module_utils._shell import EngineError, run
 from ansible_collections.berth.django.plugins.module_utils._steps_container import remove_container
 
 
 def _switch(execution: Execution, _target: str) -> None:
+    if begun := _release_files.under_way(execution.service.directory) if execution.service.release else None:
+        _release_files.keep_under_way(execution.service, dataclasses.replace(begun, switched=True))
     for item in execution.service.switch:
         before = execution.actual.links.get(item.link, "")
         if before == item.target:
@@ -71,8 +75,18 @@ def _discard(execution: Execution, name: str) -> None:
 
 
 def _begin(execution: Execution, _target: str) -> None:
-    _release_files.begin(execution.service, {item.link: execution.actual.links.get(item.link, "") for item in execution.service.switch})
-    execution.undo.append(lambda: _release_files.conclude(execution.service))
+    """From now on it is known where the links pointed before: before what a killed run began, when that one left the instance running."""
+    service, actual = execution.service, execution.actual
+    if service.release is None:
+        return
+    links, switched = {item.link: actual.links.get(item.link, "") for item in service.switch}, False
+    older = actual.under_way
+    if older and any(item.running and older.serves_before(item.instance) for item in actual.containers):
+        links, switched = {link: older.links.get(link, "") for link in links}, older.switched
+    begun = UnderWay(service.instance, links, execution.run, service.release.id, service.image, switched)
+    _release_files.keep_under_way(service, begun)
+    _release_files.record(service, service.release, execution.by, _release.BEGAN)
+    execution.undo.append(lambda: _release_files.keep_under_way(service, older) if older else _release_files.conclude(service))
 
 
 def _conclude(execution: Execution, _target: str) -> None:

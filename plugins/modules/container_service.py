@@ -486,6 +486,10 @@ options:
     description: Who runs this, for others who wait. Set by the action plugin.
     type: str
     default: unknown
+  run:
+    description: Identifies the run, which alone may take back the release that it began. Set by the action plugin.
+    type: str
+    default: ""
 notes:
   - One run at a time per project and host. Another run waits, and is told for whom.
   - Exit code 1 of a health check is C(unhealthy) to Docker; other codes work too.
@@ -570,14 +574,14 @@ def converge(module: AnsibleModule, service: Service) -> dict[str, object]:
     if module.params["state"] == "absent":
         plan = _plan.remove(service, actual)
     elif module.params["state"] == "rolled_back":
-        plan = _plan.roll_back(service, actual)
+        plan = _plan.roll_back(service, actual, module.params["run"])
     else:
         # Check mode tells of everything at once: nothing of it will be there for the stages that follow.
-        plan = _plan.plan(service, actual, until="retire" if module.check_mode else module.params["until"])
+        plan = _plan.plan(service, actual, "retire" if module.check_mode else module.params["until"], module.params["run"])
     deferred = plan.disruptive and module.params["defer_disruption"] and not module.check_mode
     if not module.check_mode:
         steps = _plan.Plan(steps=plan.quiet) if deferred else plan
-        for note in _engine.execute(service, actual, steps, module.params["holder"]):
+        for note in _engine.execute(service, actual, steps, module.params["holder"], module.params["run"]):
             module.warn(note)
     return dict(
         changed=plan.changed,
@@ -601,6 +605,7 @@ def main() -> None:
             until=dict(type="str", choices=list(_plan.STAGES), default="retire"),
             defer_disruption=dict(type="bool", default=False),
             holder=dict(type="str", default="unknown"),
+            run=dict(type="str", default=""),
         ),
         supports_check_mode=True,
     )

@@ -46,6 +46,12 @@ options:
     type: bool
     default: true
     version_added: 0.2.0
+  unless_collected:
+    description: >-
+      Do nothing where the directory is as some collectstatic of it left it, whatever the settings were. For a release that is gone back to.
+    type: bool
+    default: false
+    version_added: 0.2.0
   ignore:
     description: Patterns of files that are left out.
     type: list
@@ -79,6 +85,10 @@ compressed:
   type: int
   returned: success
   sample: 96
+contents:
+  description: Hash of the names, sizes and times of the files on the host. Empty where they are in no directory of the host.
+  type: str
+  returned: success
 post_processed:
   description: Number of files that the storage worked on, for example to give them names with a hash.
   type: int
@@ -111,9 +121,13 @@ def collectstatic(module: AnsibleModule, project: _manage.Project) -> dict[str, 
     key = " ".join(
         [project.service.instance if project.service else "", project.chdir, project.settings, *words, f"compress={compressing}"]
     )
-    known = _static_record.recall(directory, key) if directory and project.serves and not module.params["clear"] else None
+    known = None
+    if directory and module.params["unless_collected"]:
+        known = _static_record.recall(directory)
+    elif directory and project.serves and not module.params["clear"]:
+        known = _static_record.recall(directory, key)
     if known:
-        return dict(changed=False, unknown=[], compressed=0, **known)
+        return dict(changed=False, unknown=[], compressed=0, contents=_static_record.contents(directory), **known)
     copies = _precompress.ours(directory) if compressing else set()
     collected = run_collectstatic(project, words, writable=[module.params["root"]] if directory else [])
     compressed = _precompress.compress(directory, copies, module.check_mode) if compressing else 0
@@ -121,7 +135,9 @@ def collectstatic(module: AnsibleModule, project: _manage.Project) -> dict[str, 
         nothing_new = dataclasses.replace(collected, copied=0, deleted=0, unmodified=collected.unmodified + collected.copied)
         _static_record.keep(directory, key, dataclasses.asdict(nothing_new))
     unknown = ["how many of the new files get a compressed copy"] if module.check_mode and compressing and collected.copied else []
-    return dict(changed=collected.changed or compressed > 0, unknown=unknown, compressed=compressed, **dataclasses.asdict(collected))
+    changed = collected.changed or compressed > 0
+    contents = _static_record.contents(directory) if directory else ""
+    return dict(changed=changed, unknown=unknown, compressed=compressed, contents=contents, **dataclasses.asdict(collected))
 
 
 def host_directory(project: _manage.Project, root: str | None) -> str:
@@ -154,6 +170,7 @@ def main() -> None:
             clear=dict(type="bool", default=False),
             root=dict(type="str"),
             compress=dict(type="bool", default=True),
+            unless_collected=dict(type="bool", default=False),
             ignore=dict(type="list", elements="str", default=[]),
         ),
         required_one_of=_django.ONE_OF,

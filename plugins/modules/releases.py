@@ -33,7 +33,9 @@ options:
     type: bool
     default: false
   release:
-    description: The release to go back to. By default the one before the one that serves.
+    description: >-
+      The release to go back to. By default the one before the one that serves, which is the last on record while another one is not
+      finished.
     type: str
     default: ""
   holder:
@@ -74,7 +76,7 @@ serving:
       description: Who brought it.
       type: str
     outcome:
-      description: V(serves), or V(rolled back) for one that was taken back before it was finished.
+      description: V(began), V(serves), or V(rolled back) for one that was taken back before it was finished.
       type: str
 chosen:
   description: The release to go back to.
@@ -130,21 +132,22 @@ def main() -> None:
     )
     values = module.params
     records = _release_files.records(values["directory"])
-    kept = _release.kept(records, values["keep"])
+    under_way = _release_files.under_way(values["directory"])
+    kept, serving = _release.kept(records, values["keep"]), _release.now(records, under_way)
     result = dict(
         changed=False,
         told=dict(
-            serves=_release.to_words(kept[0]) if kept else "nothing is on record",
+            serves=_release.to_words(serving) if serving else "nothing is on record",
             kept=[item.release for item in kept],
             audit=[_release.to_words(item) for item in records],
         ),
         kept=[dataclasses.asdict(item) for item in kept],
         audit=[dataclasses.asdict(item) for item in records],
-        **({"serving": dataclasses.asdict(kept[0])} if kept else {}),
+        **({"serving": dataclasses.asdict(serving)} if serving else {}),
     )
     try:
         if values["choose"]:
-            result["chosen"] = dataclasses.asdict(_release.choose(records, values["keep"], values["release"]))
+            result["chosen"] = dataclasses.asdict(_release.choose(records, values["keep"], values["release"], under_way is not None))
     except ValueError as error:
         module.fail_json(msg=str(error), **result)
     module.exit_json(**result)

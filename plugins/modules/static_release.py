@@ -19,7 +19,7 @@ attributes:
     support: full
   diff_mode:
     support: none
-    details: Files of a release never change; what is missing is named.
+    details: Static files are many and large.
 options:
   directory:
     description: Directory of all releases' static files on the host, with one directory in it for each.
@@ -41,6 +41,10 @@ options:
   archive:
     description: The packed files, on the controller.
     type: path
+  contents:
+    description: What M(berth.django.django_collectstatic) returned under that name. The files are lacking when they are others.
+    type: str
+    default: ""
   keep:
     description: Releases that are kept, the one that serves included.
     type: int
@@ -88,7 +92,7 @@ import os
 import tempfile
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.berth.django.plugins.module_utils import _files, _static_release
+from ansible_collections.berth.django.plugins.module_utils import _files, _static_record, _static_release
 
 
 def converge(module: AnsibleModule) -> dict[str, object]:
@@ -96,20 +100,22 @@ def converge(module: AnsibleModule) -> dict[str, object]:
     directory, release, archive = values["directory"], values["release"], values["archive"]
     folder, current = f"{directory}/{release}", f"{directory}/current"
     serving = _files.link_target(current)
-    result: dict[str, object] = dict(changed=False, lacking=not os.path.isdir(folder), serving=serving)
+    same = os.path.isdir(folder) and values["contents"] in ("", _static_record.contents(folder))
+    result: dict[str, object] = dict(changed=False, lacking=not same, serving=serving)
     if values["state"] == "packed":
         with tempfile.NamedTemporaryFile(dir="/var/tmp", prefix="static-", suffix=".tar.gz", delete=False) as file:
+            os.fchmod(file.fileno(), 0o644)  # the login user fetches it, and everybody may see static files
             _static_release.pack(folder, file)
         return dict(changed=False, packed=file.name)
     if values["state"] == "present" and archive and result["lacking"]:
         if not module.check_mode:
             _static_release.unpack(archive, folder)
-            _static_release.arrange(directory, release, values["keep"])
+            _static_release.arrange(directory, release, serving, values["keep"])
         return {**result, "changed": True}
-    if values["state"] == "serving" and serving != release:
+    if values["state"] == "serving" and serving != release and os.path.isdir(folder):
         if not module.check_mode:
             _files.point(current, release)
-            _static_release.arrange(directory, release, values["keep"])
+            _static_release.arrange(directory, release, serving, values["keep"])
         return {**result, "changed": True}
     return result
 
@@ -121,6 +127,7 @@ def main() -> None:
             release=dict(type="str", required=True),
             state=dict(type="str", choices=["packed", "present", "serving"], default="present"),
             archive=dict(type="path"),
+            contents=dict(type="str", default=""),
             keep=dict(type="int", default=5),
             holder=dict(type="str", default="unknown"),
         ),

@@ -34,13 +34,18 @@ def run_module(action: ActionBase, task_vars: dict[str, t.Any], module_name: str
     # several lines does not: nothing is written there at all.
     quiet = {**task_vars, "ansible_no_target_syslog": True}
     host = task_vars.get("inventory_hostname", "this host")
+    if action._task.check_mode and action._task.delegate_to:
+        host = action._task.delegate_to
     try:
         result: dict[str, t.Any] = action._execute_module(
             module_name=module_name, module_args={**module_args, "holder": holder()}, task_vars=quiet
         )
     except AnsibleConnectionFailure as error:
-        if not action._task.check_mode:
+        if not action._task.check_mode and action._task.delegate_to in (None, host):
             raise
+        if not action._task.check_mode:
+            # Ansible would take the host that asked for the one that is lost, and leave it out of a rescue.
+            return dict(failed=True, msg=f"{action._task.delegate_to} does not answer: {error.message}")
         message = f"{host} does not exist yet or does not answer, so nothing can be predicted for it: {error.message}"
         # Ansible shows no message of a task that was skipped. A warning is shown, once for each host.
         Display().warning(message)

@@ -36,10 +36,18 @@ def test_modules_write_nothing_to_syslog(shown: list[str]) -> None:
 
 
 def test_host_that_does_not_exist_yet_is_skipped_in_check_mode_only(shown: list[str]) -> None:
-    action = MagicMock(_task=MagicMock(check_mode=True))
+    action = MagicMock(_task=MagicMock(check_mode=True, delegate_to=None))
     action._execute_module.side_effect = AnsibleConnectionFailure("no route")
     result = _on_host.run_module(action, {"inventory_hostname": "web3"}, "berth.django.host", {})
     assert result["skipped"] and result["msg"].startswith("web3 does not exist yet or does not answer")
     action._task.check_mode = False
     with pytest.raises(AnsibleConnectionFailure):
         _on_host.run_module(action, {"inventory_hostname": "web3"}, "berth.django.host", {})
+
+
+def test_host_that_a_task_was_delegated_to_fails_the_task_when_it_is_lost() -> None:
+    """An unreachable host would be taken for the one that asked, which then gets into no rescue."""
+    action = MagicMock(_task=MagicMock(check_mode=False, delegate_to="front1"))
+    action._execute_module.side_effect = AnsibleConnectionFailure("no route")
+    result = _on_host.run_module(action, {"inventory_hostname": "app1"}, "berth.django.static_release", {})
+    assert result["failed"] and result["msg"] == "front1 does not answer: no route"

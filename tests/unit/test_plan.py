@@ -146,7 +146,7 @@ RELEASED = parse(
     spec(
         replace="beside",
         networks=[dict(name="music")],
-        switch=[dict(link="/static/current", target="two")],
+        switch=[dict(link="/static/current", target="two"), dict(link="/sock", target="{instance}.sock")],
         release=dict(id="two", directory="/static", keep=2, bake=3, pause=2),
     )
 )
@@ -155,15 +155,17 @@ SERVED = [Record("", name, f"registry/app:{name}", instance, "alice") for name, 
 FOUND = Actual(
     **PREPARED,
     containers=(BEFORE,),
-    links={"/static/current": "one"},
+    links={"/static/current": "one", "/sock": "before.sock"},
     records=tuple(SERVED),
     release_directories=("zero", "one", "two", "stray"),
     release_images=("registry/app:zero", "registry/app:one"),
 )
 STARTED = dataclasses.replace(
-    FOUND, containers=(BEFORE, running(RELEASED)), under_way=UnderWay(RELEASED.instance, {"/static/current": "one"})
+    FOUND, containers=(BEFORE, running(RELEASED)), under_way=UnderWay(RELEASED.instance, {"/static/current": "one", "/sock": "before.sock"})
 )
-SWITCHED = dataclasses.replace(STARTED, links={"/static/current": "two"})
+SWITCHED = dataclasses.replace(STARTED, links={item.link: item.target for item in RELEASED.switch})
+WATCHED_IN_VAIN = dataclasses.replace(STARTED, under_way=dataclasses.replace(STARTED.under_way, switched=True))  # type: ignore[type-var]
+ANOTHER_RUN = dataclasses.replace(STARTED.under_way, run="another")  # type: ignore[type-var]
 RETIRED = dataclasses.replace(SWITCHED, containers=(running(RELEASED),))
 RECORDED = dataclasses.replace(RETIRED, records=(*SERVED, Record("", "two", "registry/app:two", RELEASED.instance, "bob")))
 DONE = dataclasses.replace(RECORDED, under_way=None, release_directories=("one", "two"), release_images=("registry/app:one",))
@@ -176,12 +178,15 @@ END = ["record", "conclude", "prune_directory", "prune_directory", "prune_image"
         ("ship", FOUND, "ship", [], True),
         ("start", FOUND, "start", ["begin", "create", "start", "wait_healthy", "bake"], True),
         ("killed before the switch", STARTED, "start", ["bake"], True),
-        ("switch", STARTED, "switch", ["bake", "switch", "watch"], True),
+        ("begun by a run that was killed", dataclasses.replace(STARTED, under_way=ANOTHER_RUN), "start", ["begin", "bake"], True),
+        ("another one was begun and killed", dataclasses.replace(STARTED, under_way=UnderWay("other")), "start", ["begin", "bake"], True),
+        ("switch", STARTED, "switch", ["switch", "watch"], True),
         ("killed after the switch", SWITCHED, "switch", [], True),
         ("retire", SWITCHED, "retire", ["drain", "stop", "commit", "remove", *END], False),
         ("killed before the record", RETIRED, "retire", END, False),
         ("killed after the record", RECORDED, "retire", END[1:], False),
         ("done", DONE, "retire", [], False),
+        ("an image that something else uses", dataclasses.replace(DONE, release_images=("registry/app:zero",)), "retire", [], False),
     ],
 )
 def test_a_release_goes_on_from_wherever_it_was_killed(name: str, actual: Actual, until: str, steps: list[str], pending: bool) -> None:
@@ -202,6 +207,13 @@ def test_only_what_is_not_kept_is_pruned() -> None:
         ("switched", SWITCHED, ["switch_back", "drain", "stop", "discard", "record", "conclude"]),
         ("the one before has gone", RETIRED, []),
         ("another release is under way", dataclasses.replace(SWITCHED, under_way=UnderWay("other", {})), []),
+        ("begun by another run", dataclasses.replace(SWITCHED, under_way=ANOTHER_RUN), []),
+        ("pointed back already", WATCHED_IN_VAIN, ["drain", "stop", "discard", "record", "conclude"]),
+        (
+            "beside what an earlier run left",
+            dataclasses.replace(STARTED, containers=(BEFORE, Container("music-nginx-left", "left", running=True), running(RELEASED))),
+            ["discard", "discard", "record", "conclude"],
+        ),
         ("crashed, not switched", dataclasses.replace(STARTED, containers=(BEFORE,)), ["record", "conclude"]),
         (
             "the first ever",
@@ -220,7 +232,7 @@ def test_hosts_take_turns_with_the_switch_of_a_release_only() -> None:
     assert not plan(RELEASED, FOUND, until="start").disruptive
     found = plan(RELEASED, FOUND, until="switch")
     assert found.disruptive
-    assert [step.do for step in found.quiet] == ["begin", "create", "start", "wait_healthy", "bake"]
+    assert [step.do for step in found.quiet] == ["begin", "create", "start", "wait_healthy"]
 
 
 @pytest.mark.parametrize(

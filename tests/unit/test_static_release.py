@@ -55,13 +55,36 @@ def test_names_that_lead_elsewhere_are_left_out(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("names", "first", "stay", "go"),
     [
-        ({"a": 1.0}, "a", ["a"], []),
-        ({"a": 1.0, "b": 2.0, "c": 3.0}, "a", ["a", "c"], ["b"]),
-        ({"a": 1.0, "b": 1.0}, "c", ["c", "a"], ["b"]),
+        ({"a": 1.0}, ["a", ""], ["a"], []),
+        ({"a": 1.0, "b": 2.0, "c": 3.0}, ["a", ""], ["a", "c"], ["b"]),
+        ({"a": 1.0, "b": 1.0, "c": 2.0}, ["c", "gone"], ["c", "a"], ["b"]),
+        ({"serves": 1.0, "failed": 2.0, "new": 3.0}, ["new", "serves"], ["new", "serves"], ["failed"]),
     ],
 )
-def test_order(names: dict[str, float], first: str, stay: list[str], go: list[str]) -> None:
+def test_order(names: dict[str, float], first: list[str], stay: list[str], go: list[str]) -> None:
     assert _static_release.order(names, first, keep=2) == (stay, go)
+
+
+def test_same_release_with_more_files_is_completed(tmp_path: Path) -> None:
+    target = tmp_path / "static" / "r1"
+    _static_release.unpack(archive_of(tmp_path, {"a.css": "old"}), str(target))
+    _static_release.unpack(archive_of(tmp_path, {"a.css": "new", "deep/b.css": "b"}), str(target))
+    assert {str(path.relative_to(target)): path.read_text() for path in target.rglob("*") if path.is_file()} == {
+        "a.css": "new",
+        "deep/b.css": "b",
+    }
+    assert [item.name for item in target.parent.iterdir()] == ["r1"], "something was left over"
+
+
+def test_a_umask_of_a_hardened_host_hides_nothing(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        _static_release.unpack(archive_of(tmp_path, {"deep/er/a.css": "a"}), str(tmp_path / "static" / "r1"))
+        _static_release.arrange(str(tmp_path / "static"), "r1", "", keep=2)
+    finally:
+        os.umask(before)
+    for name in ("static", "static/r1", "static/r1/deep", "static/r1/deep/er", "static/r1/deep/er/a.css", "static/kept"):
+        assert (tmp_path / name).stat().st_mode & 0o004, name
 
 
 def test_what_serves_is_never_pruned(tmp_path: Path) -> None:
@@ -69,6 +92,6 @@ def test_what_serves_is_never_pruned(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         os.utime(tmp_path / name, (number, number))
     (tmp_path / "current").symlink_to("a")
-    _static_release.arrange(str(tmp_path), "c", keep=1)
+    _static_release.arrange(str(tmp_path), "c", "a", keep=1)
     assert sorted(item.name for item in tmp_path.iterdir()) == ["a", "c", "current", "kept"]
-    assert {link.name: os.readlink(link) for link in (tmp_path / "kept").iterdir()} == {"0": "../c"}
+    assert {link.name: os.readlink(link) for link in (tmp_path / "kept").iterdir()} == {"0": "../c", "1": "../a"}
