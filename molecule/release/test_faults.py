@@ -172,6 +172,44 @@ def test_two_operators_at_once_deploy_one_after_the_other() -> None:
     is_tidy()
 
 
+def test_an_operator_who_gives_up_waiting_takes_nothing_back() -> None:
+    """Although it is the same release that he wanted to bring."""
+    source = version("patient")
+    first = start({"django_uwsgi_source": str(source), "django_uwsgi_bake": 15}, "Start the release beside", "playbooks/deploy.yml")
+    second = deploy(source, django_uwsgi_deploy_wait=1)
+    assert first.stdout
+    told = first.stdout.read()
+    assert first.wait() == 0, told
+    assert second.rc != 0 and "another deploy of this project runs" in said(second), second.told
+    assert served() == {"patient"}
+    is_tidy()
+
+
+def test_a_rollback_after_a_run_that_was_killed_goes_to_the_release_before_it() -> None:
+    killed = start(
+        {"django_uwsgi_source": str(version("killed-bad")), "django_uwsgi_pause": 20}, "Switch to the release", "playbooks/deploy.yml"
+    )
+    time.sleep(4)
+    kill(killed)
+    with losses(URL, *FEW) as counted:
+        run = rollback()
+    assert run.rc == 0, run.told
+    assert served() == {"good"} and counted["lost"] == 0, counted
+    is_tidy()
+
+
+def test_static_files_of_a_release_are_on_every_host_before_any_serves_it() -> None:
+    """A page comes from one host, what it names from another."""
+    source = version("styled", **{"songs/static/songs/new.css": "p { color: red }\n"})
+    run = start({"django_uwsgi_source": str(source), "django_uwsgi_pause": 6}, "Switch to the release", "playbooks/deploy.yml")
+    newest = f"/srv/berth/{PROJECT}/static/kept/0"
+    name = on(WEB[0], f"cd {newest} && ls songs/new.*.css | head -1")
+    assert {request(f"/static/{name}", host, 8000).status for host in WEB} == {200}
+    assert run.stdout
+    told = run.stdout.read()
+    assert run.wait() == 0, told
+
+
 def test_a_host_that_is_lost_during_the_switch_brings_the_release_before_back_on_the_others() -> None:
     lost, other = WEB[1], WEB[0]
     assert deploy(version("good")).rc == 0

@@ -42,7 +42,9 @@ class ActionModule(ActionBase):
                 arguments["break_run"] = other["run"]
                 continue
             if time.monotonic() > deadline:
-                return dict(failed=True, msg=f"another deploy of this project runs: {by}. Try again when it has finished.", locked_by=other)
+                where = f"{arguments['directory']}/deploy-lock.json on {self._task.delegate_to or task_vars['inventory_hostname']}"
+                way_out = f"Try again when it has finished. If it never will, because its machine is gone, remove {where}."
+                return dict(failed=True, msg=f"another deploy of this project runs: {by}. {way_out}", locked_by=other)
             if told != other["run"]:
                 display.display(f"waiting for the deploy of {by}")
                 told = other["run"]

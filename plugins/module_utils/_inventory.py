@@ -67,6 +67,7 @@ def problems(
         told = value_problems(role) + missing_problems(role) + unknown_problems(role) + secret_problems(role)
         of_roles += [(role.host, sentence) for sentence in told]
     found += merged(of_roles) + registry_problems(roles) + project_problems(roles) + socket_problems(roles, groups) + media_problems(roles)
+    found += release_problems(roles)
     return list(dict.fromkeys(found))
 
 
@@ -280,6 +281,15 @@ def socket_problems(roles: t.Sequence[Role], groups: dict[str, list[str]]) -> li
                 "set it to 'tcp' (or nginx_upstream to 'unix')."
             )
     return found
+
+
+def release_problems(roles: t.Sequence[Role]) -> list[str]:
+    """There is always one to go back to."""
+    return [
+        f"django_uwsgi_keep_releases of host {role.host} is {keep}: keep at least 2, the one that serves and the one to go back to."
+        for role in roles
+        if isinstance(keep := role.values.get("django_uwsgi_keep_releases"), int) and keep < 2
+    ]
 
 
 def media_problems(roles: t.Sequence[Role]) -> list[str]:

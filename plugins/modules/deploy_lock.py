@@ -12,7 +12,7 @@ description:
   - Keeps a lock on one host of the fleet while a run deploys, from its first step to its last. A second run waits, and is told who holds
     the lock, where and since when.
   - The lock of a run that was killed is recognised and taken over. On the machine that it was started from, by its process, which is gone.
-    From elsewhere, by its SSH connection to the host, which has ended, when nothing was heard of the run for ten minutes besides.
+    From elsewhere, by its SSH connection to the host, which has ended, when nothing was heard of the run for an hour besides.
   - A run that lost its lock to another one is told so when it asks for it again, which the role does before it switches anything.
 version_added: 0.2.0
 author: berth.django contributors

@@ -54,6 +54,11 @@ options:
     type: bool
     default: false
     version_added: 0.2.0
+  apply:
+    description: V(false) asks only, also outside of check mode - what would run, and what O(check_deploy) finds.
+    type: bool
+    default: true
+    version_added: 0.2.0
   wait:
     description: Seconds to wait for a migration that another run has started.
     type: int
@@ -142,9 +147,10 @@ def migrate(module: AnsibleModule, project: _manage.Project) -> dict[str, object
     options.update({key: module.params[key] or "" for key in ("app", "migration", "check_deploy")})
     options["check_deploy"] = "" if project.serves else options["check_deploy"]
     plan = []
-    if module.check_mode or module._diff:
+    asking = module.check_mode or not module.params["apply"]
+    if asking or module._diff:
         plan = ask(project, {**options, "apply": False, "sql": module._diff})["plan"]
-    if module.check_mode:
+    if asking:
         applied = [_django.migration_name(entry) for entry in plan if not entry["backwards"]]
         unapplied = [_django.migration_name(entry) for entry in plan if entry["backwards"]]
         answer = {"unsafe": [found for entry in plan for found in entry["unsafe"]]}
@@ -161,7 +167,7 @@ def migrate(module: AnsibleModule, project: _manage.Project) -> dict[str, object
             module.warn("the models have changes that are not in a migration: run manage.py makemigrations, and build the image again")
     done = {*applied, *unapplied}
     return dict(
-        changed=bool(done),
+        changed=bool(done) and module.params["apply"],
         applied=applied,
         unapplied=unapplied,
         unsafe=answer["unsafe"],
@@ -200,6 +206,7 @@ def main() -> None:
             migration=dict(type="str"),
             fake=dict(type="bool", default=False),
             allow_unsafe=dict(type="bool", default=False),
+            apply=dict(type="bool", default=True),
             wait=dict(type="int", default=600),
             lock_timeout=dict(type="int", default=2),
             check_deploy=dict(type="str", choices=["CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG"]),

@@ -43,6 +43,10 @@ options:
     description: Seconds until a server that still answers is given up. A warning names it.
     type: int
     default: 30
+  holder:
+    description: Who runs this. Set by the action plugin.
+    type: str
+    default: unknown
 """
 
 EXAMPLES = r"""

@@ -18,7 +18,8 @@ from ansible_collections.berth.django.plugins.module_utils._deploy_lock import s
 
 # A run on another machine is not seen from here: its connection has to be gone, and nothing heard of it for this many seconds. Far above
 # ControlPersist, after which a connection that is not used ends.
-UNSEEN_LIMIT = 600
+# Seconds. Longer than any step in which a run that lives does not ask for its lock.
+UNSEEN_LIMIT = 3600
 
 
 def place() -> str:

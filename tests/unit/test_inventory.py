@@ -209,6 +209,12 @@ def test_tcp_upstream_needs_an_app_that_listens_for_other_hosts(web: str, listen
     assert [sentence.split(" ")[:4] for sentence in found] == [["django_uwsgi_listen", "of", "host", "web1"]] * refused
 
 
+@pytest.mark.parametrize(("keep", "refused"), [(1, True), (2, False), (None, False)])
+def test_there_is_always_a_release_to_go_back_to(keep: int | None, refused: bool) -> None:
+    found = inventory.release_problems([role("web1", "django_uwsgi", django_uwsgi_keep_releases=keep)])
+    assert [sentence.split(":")[0] for sentence in found] == ["django_uwsgi_keep_releases of host web1 is 1"] * refused
+
+
 def test_what_hosts_share_is_told_once() -> None:
     options = {"nginx_server_names": {"required": True}}
     found = inventory.problems(

@@ -23,7 +23,7 @@ def shown(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 @pytest.mark.parametrize(("check", "expected"), [(True, [f"web1: cannot be known before it runs: {UNKNOWN}"]), (False, [])])
 def test_what_check_mode_cannot_know_is_told(shown: list[str], check: bool, expected: list[str]) -> None:
-    action = MagicMock(_task=MagicMock(check_mode=check))
+    action = MagicMock(_task=MagicMock(check_mode=check, delegate_to=None))
     action._execute_module.return_value = dict(changed=True, unknown=[UNKNOWN])
     assert _on_host.run_module(action, {"inventory_hostname": "web1"}, "berth.django.host", {})["changed"]
     assert shown == expected

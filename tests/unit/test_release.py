@@ -94,6 +94,8 @@ def test_a_run_on_this_machine_is_judged_by_its_process() -> None:
     assert _runs.is_dead(held_by(f"{_runs.place()}/{os.getpid()}/1"))
 
 
-@pytest.mark.parametrize(("session_ended", "unseen", "dead"), [(False, 10**6, False), (True, 60, False), (True, 601, True)])
+@pytest.mark.parametrize(
+    ("session_ended", "unseen", "dead"), [(False, 10**6, False), (True, 60, False), (True, 601, False), (True, 3601, True)]
+)
 def test_a_run_elsewhere_is_dead_when_its_connection_and_its_time_are_over(session_ended: bool, unseen: int, dead: bool) -> None:
     assert _runs.is_dead(held_by("another-boot/pid:[1]/17/4711", session_ended, unseen)) is dead
