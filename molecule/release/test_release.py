@@ -11,6 +11,13 @@ from fleet import container, on, playbook, processes, request
 from losses import losses
 from versions import URL, WEB, deploy, log, rollback, served, state, version
 
+DROPPING = """
+from django.db import migrations
+
+class Migration(migrations.Migration):
+    dependencies = [("songs", "0001_initial")]
+    operations = [migrations.RemoveField("song", "artist")]
+"""
 LOAD = ("--keep-alive", "4", "--new", "4", "--slow", "1", "--uploads", "1", "--pause", "0.03")
 
 
@@ -37,11 +44,17 @@ def test_deploying_the_same_again_changes_nothing() -> None:
 
 
 def test_check_mode_names_the_release_and_changes_nothing() -> None:
-    before, run = state(), deploy(version("three"), "--check", "--diff")
+    """Also which migrations come, what is not safe about them, and their SQL, although nothing is built."""
+    images, before = on(WEB[0], "docker image ls --quiet"), state()
+    source = version("three", **{"songs/migrations/0002_three.py": DROPPING, "songs/static/songs/new.css": "p { color: red }\n"})
+    run = deploy(source, "--check", "--diff")
     assert run.rc == 0 and all(run.changed[host] for host in WEB), run.told
     serving = on(WEB[0], "readlink /srv/berth/music/static/current")
     assert f"-{serving}" in run.out, run.out
-    assert state() == before
+    for words in ("songs.0002_three", "-- not safe while the release before serves", 'DROP COLUMN "artist"', "new requirements"):
+        assert words in run.out, f"{words!r} is missing in {run.out}"
+    assert state() == before and on(WEB[0], "docker image ls --quiet") == images
+    assert on(WEB[0], "ls /var/tmp") == "", "something was left"
     assert served() == {"two"}
 
 

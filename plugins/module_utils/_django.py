@@ -30,6 +30,8 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     holder=dict(type="str", default="unknown"),
 )
 ONE_OF = [("service", "container")]
+# What those take on top that can look ahead; documented in doc_fragments/_preview.py.
+PREVIEW_SPEC: dict[str, t.Any] = dict(preview=dict(type="bool", default=False), preview_archive=dict(type="path"))
 
 # The last lines of a failed command that are shown.
 SHOWN = 25

@@ -28,6 +28,7 @@ from ansible_collections.berth.django.plugins.module_utils import (
     _engine,
     _observe,
 )
+from ansible_collections.berth.django.plugins.module_utils._preview import previewed
 from ansible_collections.berth.django.plugins.module_utils._shell import (
     EngineError,
     Outcome,
@@ -224,7 +225,7 @@ def execute(module: AnsibleModule, work: t.Callable[[Project], dict[str, t.Any]]
         project = project_of(module)
         with_given = module.params["entrypoint"] is not None
         if module.check_mode:
-            module.exit_json(**_predict(project, with_given, work))
+            module.exit_json(**_predict(project, with_given, work, module.params.get("preview_archive") or ""))
         service = project.service
         with project_lock(service.project, module.params["holder"]) if service else contextlib.nullcontext("") as waited:
             if waited:
@@ -236,8 +237,9 @@ def execute(module: AnsibleModule, work: t.Callable[[Project], dict[str, t.Any]]
         module.fail_json(msg=str(error))
 
 
-def _predict(project: Project, with_given: bool, work: t.Callable[[Project], dict[str, t.Any]]) -> dict[str, t.Any]:
+def _predict(project: Project, with_given: bool, work: t.Callable[[Project], dict[str, t.Any]], archive: str) -> dict[str, t.Any]:
     """Never fails for what is not there yet."""
+    image_missing = False
     try:
         if not docker_present():
             raise Unknown("there is no Docker Engine on this host yet")
@@ -248,9 +250,28 @@ def _predict(project: Project, with_given: bool, work: t.Callable[[Project], dic
             raise Unknown(str(error)) from None
         if project.service:
             project = dataclasses.replace(project, service=as_far_as_there(project.service))
-        reason = why_unknown(project.service) if project.service and not project.container else ""
+        service = project.service
+        image_missing = bool(service and not project.container and not _observe.image_present(service.image))
+        if service and image_missing and archive:
+            return _ask_source(project, service, archive, work)
+        reason = why_unknown(service) if service and not project.container else ""
         if reason:
             raise Unknown(reason)
         return work(project)
     except Unknown as error:
-        return dict(changed=False, unknown=[str(error)], msg=f"Check mode cannot know: {str(error).rstrip('.')}.")
+        told = f"Check mode cannot know: {str(error).rstrip('.')}."
+        return dict(changed=False, unknown=[str(error)], msg=told, image_missing=image_missing)
+
+
+def _ask_source(project: Project, service: Service, archive: str, work: t.Callable[[Project], dict[str, t.Any]]) -> dict[str, t.Any]:
+    """The answer holds where the requirements have not changed; where that shows, it is no answer."""
+    with previewed(service, archive) as preview:
+        reason = why_unknown(preview) if preview else f"the image {service.image} is not built yet, and none serves that could be asked"
+        if reason or not preview:
+            raise Unknown(reason)
+        try:
+            result = work(dataclasses.replace(project, service=preview))
+        except CommandFailed as error:
+            raise Unknown(f"the new source, with the requirements of the release that serves, says: {error}") from None
+    caveat = "what new requirements bring: the new source was asked with those of the release that serves"
+    return {**result, "unknown": [*result.get("unknown", []), caveat]}

@@ -18,6 +18,7 @@ version_added: 0.1.0
 author: berth.django contributors
 extends_documentation_fragment:
   - berth.django._django
+  - berth.django._preview
 attributes:
   check_mode:
     support: full
@@ -167,6 +168,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
             **_django.ARGUMENT_SPEC,
+            **_django.PREVIEW_SPEC,
             clear=dict(type="bool", default=False),
             root=dict(type="str"),
             compress=dict(type="bool", default=True),

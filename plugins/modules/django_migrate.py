@@ -21,6 +21,7 @@ version_added: 0.1.0
 author: berth.django contributors
 extends_documentation_fragment:
   - berth.django._django
+  - berth.django._preview
 attributes:
   check_mode:
     support: full
@@ -201,6 +202,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
             **_django.ARGUMENT_SPEC,
+            **_django.PREVIEW_SPEC,
             database=dict(type="str", default="default"),
             app=dict(type="str"),
             migration=dict(type="str"),
