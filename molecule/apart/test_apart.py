@@ -9,7 +9,7 @@ import shlex
 
 import over_uwsgi
 import pytest
-from fleet import HOSTS, PROJECT, ROOT, container, inspect, on, playbook, request, restart_engine, until
+from fleet import HOSTS, PROJECT, ROOT, container, inspect, on, one_more, playbook, request, restart_engine, until
 from losses import losses
 from versions import NGINX, URL, WEB, deploy, is_tidy, log, rollback, served, version
 
@@ -127,6 +127,20 @@ def test_it_is_there_again_after_a_restart_and_as_closed_as_before() -> None:
     on(WEB[0], f"kill -9 $(docker inspect --format '{{{{.State.Pid}}}}' {gateway(WEB[0])})")
     until(lambda: ask_from(NGINX[0], WEB[0]).startswith("[200, "), 30, "the way in comes back without a run")
     nobody_else_gets_in()
+
+
+@pytest.mark.long
+def test_a_host_of_the_project_comes_and_goes_under_load() -> None:
+    """The database does not know it any more before nginx has its configuration: until then, nobody may ask it."""
+    with losses(URL, "--keep-alive", "3", "--new", "3", "--pause", "0.05", "--seconds", "900") as counted:
+        with one_more("app3", "web"):
+            run = playbook()
+            assert run.rc == 0 and run.changed["app3"], run.told
+            until(lambda: any("app3/" in request("/api/music/").headers["x-served-by"] for _ in range(6)), 30, "app3 is asked")
+        run = playbook()
+    assert run.rc == 0, run.told
+    assert counted["sent"] > 500 and counted["lost"] == 0, counted
+    assert not any(playbook().changed.values())
 
 
 @pytest.mark.long
