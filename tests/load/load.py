@@ -149,7 +149,7 @@ def main() -> None:
     parser.add_argument("--new", type=int, default=4, help="clients with a connection per request (default: %(default)s)")
     parser.add_argument("--slow", type=int, default=0, help="clients whose requests take two seconds (default: %(default)s)")
     parser.add_argument("--uploads", type=int, default=0, help="clients that send 300 kB (default: %(default)s)")
-    parser.add_argument("--pause", type=float, default=0.005, help="seconds between two requests of a client (default: %(default)s)")
+    parser.add_argument("--pause", type=float, default=0.02, help="seconds between two requests of a client (default: %(default)s)")
     parser.add_argument("--timeout", type=float, default=30, help="seconds until a request counts as lost (default: %(default)s)")
     print(json.dumps(asyncio.run(run(parser.parse_args()))))
 
