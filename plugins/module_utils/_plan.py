@@ -268,7 +268,7 @@ def _retire(service: Service, actual: Actual, others: list[Container]) -> list[S
 
 
 def _record(service: Service, actual: Actual, begun: bool) -> list[Step]:
-    """What is on record is kept, and of what was on record the rest goes. The record comes first: a run may be killed after it.
+    """What is on record is kept, and the rest of what was made for releases goes. The record comes first: a run may be killed after it.
 
     Nothing is pruned for its own sake: an image may be one that something else on this host uses, and it would be tried on every run.
     """
@@ -286,7 +286,7 @@ def _record(service: Service, actual: Actual, begun: bool) -> list[Step]:
     ]
     if steps or begun:
         steps += [Step("prune_directory", name) for name in _release.unneeded(actual.release_directories, directories)]
-        images = [name for name in actual.release_images if name in known]
+        images = [name for name in actual.release_images if name in known or _release.is_built_here(name)]
         steps += [Step("prune_image", name) for name in _release.unneeded(images, {item.image for item in kept})]
     return steps
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import typing as t
 from dataclasses import dataclass, field
 
@@ -119,6 +120,11 @@ def choose(records: t.Sequence[Record], keep: int, release: str = "", unfinished
 
 def unneeded(names: t.Iterable[str], needed: t.Container[str]) -> tuple[str, ...]:
     return tuple(name for name in sorted(names) if name not in needed)
+
+
+def is_built_here(image: str) -> bool:
+    """The collection's own images have a digest of 16 digits as their tag. Nobody else makes them, whatever a run that was killed left."""
+    return re.fullmatch(r"[0-9a-f]{16}", image.rpartition(":")[2]) is not None
 
 
 def repository(image: str) -> str:

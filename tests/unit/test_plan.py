@@ -194,6 +194,12 @@ def test_a_release_goes_on_from_wherever_it_was_killed(name: str, actual: Actual
     assert ([step.do for step in found.steps], found.pending) == (steps, pending), name
 
 
+def test_images_that_are_no_releases_are_left_alone() -> None:
+    shipped, foreign = "registry/app:0123456789abcdef", "registry/app:1.2"
+    found = dataclasses.replace(RETIRED, release_images=(shipped, foreign))
+    assert [step.target for step in plan(RELEASED, found).steps if step.do == "prune_image"] == [shipped]
+
+
 def test_only_what_is_not_kept_is_pruned() -> None:
     pruned = [step.target for step in plan(RELEASED, RETIRED).steps if step.do.startswith("prune")]
     assert pruned == ["stray", "zero", "registry/app:zero"]
