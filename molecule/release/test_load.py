@@ -9,13 +9,14 @@ The figures are in docs/performance.md.
 
 from __future__ import annotations
 
+import subprocess
 import typing as t
 from dataclasses import dataclass
 
 import pytest
-from fleet import Run, container, on, one_more, playbook, until
+from fleet import HOSTS, Run, container, on, one_more, playbook, until
 from losses import losses
-from versions import BALANCER, URL, WEB, deploy, rollback, served, version
+from versions import BALANCER, DIRECTORY, URL, WEB, deploy, rollback, served, version
 
 pytestmark = pytest.mark.long
 
@@ -77,6 +78,21 @@ def test_web_host_comes_and_goes_under_load() -> None:
     print(f"a web host: {told}; one that is switched off: {naive['lost']} of {naive['sent']}")
     assert coming["lost"] == 0 and going["lost"] == 0, (coming, going)
     assert naive["lost"] > 0, naive
+
+
+def test_a_host_that_joined_later_has_the_files_of_a_release_before() -> None:
+    """It never collected them: the rollback does."""
+    before = on(WEB[0], f"readlink {DIRECTORY}/static/current")
+    assert deploy(version("joined")).rc == 0
+    with one_more("web3", "web"):
+        assert site(django_uwsgi_source=str(version("joined"))).rc == 0
+        run = rollback()
+        assert run.rc == 0 and run.changed["web3"], run.told
+        ask = f"cd {DIRECTORY}/static/current && pwd -P && ls admin/css/base.*.css | head -1"
+        machine = HOSTS[WEB[0]]["machine"].replace(WEB[0], "web3")
+        found = subprocess.run(["docker", "exec", machine, "sh", "-c", ask], check=True, capture_output=True, text=True).stdout.strip()
+        assert found == on(WEB[0], ask) and before in found, found
+    assert site().rc == 0
 
 
 def test_the_slowest_requests_take_at_most_twice_as_long_during_a_deploy() -> None:
