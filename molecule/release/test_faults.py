@@ -43,8 +43,8 @@ def good() -> t.Iterator[None]:
         assert run.rc == 0, run.told
     yield
     # Migrations of this test, which no other release knows.
-    forget = "SET lock_timeout = '5s'; DELETE FROM django_migrations WHERE name LIKE '0002_%' AND app = 'songs'; ALTER TABLE songs_song DROP COLUMN IF EXISTS note"
-    on(DATABASE, f'{psql()} -c "{forget}"')
+    sql("SET lock_timeout = '5s'; ALTER TABLE songs_song DROP COLUMN IF EXISTS note")
+    sql("DELETE FROM django_migrations WHERE app = 'songs' AND name LIKE '0002_%'")
 
 
 def said(run: Run) -> str:
@@ -54,6 +54,10 @@ def said(run: Run) -> str:
 
 def psql() -> str:
     return f"docker exec {container(DATABASE, 'postgres')} psql -X -h /var/run/postgresql -U postgres -d {PROJECT}"
+
+
+def sql(statement: str) -> None:
+    on(DATABASE, f'{psql()} -c "{statement}"')
 
 
 def migrating(name: str, operation: str) -> Any:
@@ -107,10 +111,8 @@ def test_a_migration_gives_up_when_a_transaction_keeps_its_table() -> None:
         assert run.rc != 0 and "another session kept a lock on the table for more than 2 s" in said(run), run.told
         assert served() == {"good"} and counted["lost"] == 0, counted
     finally:
-        on(
-            DATABASE,
-            f"{psql()} -c \"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()\"",
-        )
+        asleep = "query LIKE '%pg_sleep(600)%' AND pid <> pg_backend_pid()"
+        sql(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {asleep}")
     assert deploy(source).rc == 0
     assert served() == {"waiting"}
     # The schema has gone on, in a way that the release before can live with.
@@ -123,7 +125,7 @@ def test_a_rollback_is_refused_when_the_schema_has_passed_the_release() -> None:
     text = (dropping / "songs" / "models.py").read_text()
     (dropping / "songs" / "models.py").write_text(text.replace("    play_count =", "    # play_count ="))
     assert deploy(dropping).rc != 0
-    on(DATABASE, f"{psql()} -c 'ALTER TABLE songs_song ADD spare int'")
+    sql("ALTER TABLE songs_song ADD spare int")
     spare = migrating("spare", "migrations.RunSQL('ALTER TABLE songs_song DROP COLUMN spare')")
     assert deploy(spare, allow_unsafe_migrations=True).rc == 0
     before = processes()

@@ -58,9 +58,7 @@ CHANGES = [
     Change("rollback", rollback, lambda: restart("django_uwsgi")),
     Change("settings of uWSGI", lambda: site(django_uwsgi_threads=5), lambda: restart("django_uwsgi")),
     Change("settings of nginx", lambda: site(nginx_client_max_body_size="21m"), lambda: restart_at_once("nginx")),
-    Change(
-        "nginx's container on one host", lambda: site("--limit", WEB[0], nginx_memory="200m"), lambda: remove_and_start("nginx", WEB[0])
-    ),
+    Change("container of one nginx", lambda: site("--limit", WEB[0], nginx_memory="200m"), lambda: remove_and_start("nginx", WEB[0])),
     Change("HAProxy's container", lambda: site(haproxy_memory="200m"), lambda: restart("haproxy", [BALANCER])),
 ]
 
