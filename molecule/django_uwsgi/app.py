@@ -46,6 +46,7 @@ def under_load(host: str, uri: str, clients: int = 4) -> t.Iterator[dict[str, t.
         fleet.on(host, f"touch {stop}")
         asking.stdin = None
         seen.update(json.loads(asking.communicate()[0]))
+    assert seen["ended"], "what was done took longer than the load on it"
 
 
 def converge(*more: str, variables: dict[str, t.Any] | None = None) -> fleet.Run:

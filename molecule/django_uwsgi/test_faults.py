@@ -83,7 +83,7 @@ def test_finding_of_check_deploy(source: Path) -> None:
     """Asked of the image that is to go live, before its migrations."""
     with (source / "site_settings" / "settings.py").open("a") as file:
         file.write("\nSECURE_REFERRER_POLICY = 'whatever'\n")
-    refused(source, ["manage.py check --deploy --fail-level ERROR says:", "(security.E023)"])
+    refused(source, ["manage.py check --deploy --fail-level WARNING finds", "security.E023"])
 
 
 @pytest.mark.long
@@ -114,7 +114,8 @@ def refused(source: Path, words: list[str]) -> None:
     assert run.rc != 0, run.told
     assert all(word in run.errors for word in words), run.errors
     failed = re.findall(r"^fatal: \[(\S+)\]", run.errors, re.MULTILINE)
-    assert len(failed) == len(set(failed)), f"more than one error of one host:\n{run.errors}"
+    closing = " ".join(run.errors.split()).count("was not brought")
+    assert len(failed) - closing <= len(set(failed)) >= closing, f"more than one error and one closing sentence of a host:\n{run.errors}"
 
 
 def test_change_of_settings_loses_no_request() -> None:
@@ -127,7 +128,7 @@ def test_change_of_settings_loses_no_request() -> None:
     assert seen["sent"] > 100 and not seen["lost"], seen["lost"][:5]
     assert len(seen["served"]) == 2, f"the switch was not under load: {seen['served']}"
     again = converge(variables={"django_uwsgi_processes": 3})
-    assert not any(again.changed.values()), again.told
+    assert again.unchanged, again.told
     assert converge().rc == 0
 
 
@@ -144,5 +145,5 @@ def test_removed_container_is_healed() -> None:
     run = converge()
     assert run.rc == 0, run.told
     assert ask(WEB, "/api/music/").status == 200
-    assert not any(converge().changed.values())
+    assert converge().unchanged
     assert len(containers(WEB, everything=True)) == 1

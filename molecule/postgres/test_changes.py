@@ -61,7 +61,7 @@ def test_restart_only_when_the_server_says_so(taken_back: None) -> None:
     assert run.rc == 0 and "max_connections" in run.out, run.out
     assert sql("SHOW max_connections") == "60" and sql("SELECT count(*) FROM pg_settings WHERE pending_restart") == "0"
     assert server()[0] == identity and server()[1] != process, "restarted, not replaced"
-    assert not any(converge(postgres_settings=wanted).changed.values())
+    assert converge(postgres_settings=wanted).unchanged
     assert connect(ROWS).text == "one,two"
 
 
@@ -180,7 +180,7 @@ def test_rotated_passwords(taken_back: None) -> None:
     assert run.rc == 0 and new not in run.out, run.out
     assert connect("SELECT 1", password=new).text == "1"
     assert "password authentication failed" in connect("SELECT 1", password=PASSWORD).text
-    assert not any(converge(postgres_password=new, postgres_superuser_password=f"{new}-2").changed.values())
+    assert converge(postgres_password=new, postgres_superuser_password=f"{new}-2").unchanged
     assert "Passw" not in on(HOST, f"docker logs {CONTAINER} 2>&1")
 
 
@@ -201,7 +201,7 @@ def test_drift_is_taken_back() -> None:
         )
         == f"{PROJECT}|f"
     )
-    assert not any(converge().changed.values())
+    assert converge().unchanged
 
 
 @pytest.mark.long
@@ -221,7 +221,7 @@ def test_look_alike_of_the_official_image() -> None:
         assert run.rc == 0, run.out
         assert connect("SELECT current_user").text == PROJECT
         assert sql("SHOW data_checksums") == "on" and sql("SHOW shared_buffers") == "128MB"
-        assert not any(converge(**wanted).changed.values())
+        assert converge(**wanted).unchanged
         before = server()
         refused = converge(**wanted, postgres_hba=["host all all 10.0.0.0/33 scram-sha-256"])
         assert refused.rc != 0 and "10.0.0.0/33" in refused.out and server() == before, refused.out

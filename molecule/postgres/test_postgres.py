@@ -78,7 +78,7 @@ def test_second_run_changes_nothing_in_two_module_executions(tmp_path: Path) -> 
     }
     before = server()
     run = playbook(name="molecule/postgres/role.yml", environment=counting)
-    assert run.rc == 0 and not any(run.changed.values()), run.out
+    assert run.unchanged, run.out
     assert server() == before
     assert json.loads(counts.read_text())["per_host"][HOST] == 2
 
@@ -90,4 +90,4 @@ def test_check_mode_predicts_exactly() -> None:
     assert predicted.rc == 0 and predicted.changed[HOST] == 2, predicted.out
     assert "+work_mem = '9MB'" in predicted.out and "unaccent" in predicted.out
     assert sql("SHOW work_mem") == "4MB" and server() == before
-    assert not any(converge("--check").changed.values())
+    assert converge("--check").unchanged

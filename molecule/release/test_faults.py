@@ -18,7 +18,7 @@ from versions import BALANCER, URL, WEB, deploy, is_tidy, log, rollback, served,
 pytestmark = pytest.mark.long
 
 # Enough to see a loss, and little enough to leave the processors to the playbooks.
-FEW = ("--keep-alive", "3", "--new", "3", "--pause", "0.05", "--seconds", "900")
+FEW = ("--keep-alive", "3", "--new", "3", "--pause", "0.05")
 DATABASE = GROUPS.get("postgres", [""])[0]
 CRASHES_LATER = """
 import os, threading
@@ -83,7 +83,7 @@ def test_what_fails_is_taken_back(name: str, changes: dict[str, str], variables:
     assert served() == {"good"} and counted["lost"] == 0, counted
     is_tidy()
     again = deploy(version("good"))
-    assert again.rc == 0 and not any(again.changed.values()), again.told
+    assert again.unchanged, again.told
 
 
 @pytest.mark.parametrize(
@@ -162,7 +162,7 @@ def test_a_run_that_is_killed_at_any_step_is_completed_by_the_next(number: int, 
     assert counted["sent"] > 100 and counted["lost"] == 0, counted
     is_tidy()
     again = deploy(source)
-    assert again.rc == 0 and not any(again.changed.values()), again.told
+    assert again.unchanged, again.told
 
 
 def test_two_operators_at_once_deploy_one_after_the_other() -> None:
@@ -253,7 +253,7 @@ def test_a_full_disk_on_one_host_leaves_all_as_they_were() -> None:
     is_tidy()
     assert deploy(source).rc == 0
     assert served() == {"full"}
-    assert not any(deploy(source).changed.values())
+    assert deploy(source).unchanged
 
 
 def test_kept_releases_are_kept_and_others_pruned() -> None:
@@ -272,4 +272,4 @@ def test_restarted_hosts_come_back_without_a_run() -> None:
         subprocess.run(["docker", "restart", HOSTS[host]["machine"]], check=True, capture_output=True)
     until(lambda: served() == {"good"} and request("/api/music/").status == 200, 180, "the site serves")
     run = deploy(version("good"))
-    assert run.rc == 0 and not any(run.changed.values()), run.told
+    assert run.unchanged, run.told

@@ -21,7 +21,7 @@ from versions import BALANCER, DIRECTORY, URL, WEB, deploy, rollback, served, ve
 
 pytestmark = pytest.mark.long
 
-MANY = ("--keep-alive", "22", "--new", "22", "--slow", "3", "--uploads", "3", "--seconds", "900")
+MANY = ("--keep-alive", "22", "--new", "22", "--slow", "3", "--uploads", "3")
 
 
 def site(*more: str, **variables: t.Any) -> Run:
@@ -110,7 +110,7 @@ def test_a_host_that_joined_later_has_the_files_of_a_release_before() -> None:
 
 def test_the_slowest_requests_take_at_most_twice_as_long_during_a_deploy() -> None:
     """Compared with a run that finds nothing to do, since the lab's hosts share their processors with the playbook."""
-    few = ("--keep-alive", "3", "--new", "3", "--pause", "0.02", "--at-least", "2000", "--seconds", "300")
+    few = ("--keep-alive", "3", "--new", "3", "--pause", "0.02", "--at-least", "2000")
     assert deploy(version("quick")).rc == 0
     with losses(URL, *few) as unchanged:
         assert deploy(version("quick")).rc == 0

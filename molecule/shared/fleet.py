@@ -64,6 +64,11 @@ class Run:
         return {host: int(count) for host, count in re.findall(r"^(\S+)\s+: ok=\d+\s+changed=(\d+)", self.out, re.MULTILINE)}
 
     @property
+    def unchanged(self) -> bool:
+        """It came to its end, and no task changed anything on any host."""
+        return self.rc == 0 and bool(self.changed) and not any(self.changed.values())
+
+    @property
     def errors(self) -> str:
         """What the failed tasks said, without the rest."""
         return "\n".join(
@@ -201,10 +206,11 @@ def start(variables: dict[str, t.Any], until_told: str = "", name: str = "site.y
 
 def kill(running: subprocess.Popen[str]) -> None:
     """The run and its workers (each leads a process group of its own), which get no chance to end anything."""
+    assert running.poll() is None, "the run had come to its end already"
     workers = Path(f"/proc/{running.pid}/task/{running.pid}/children").read_text().split()
     for process in [running.pid, *map(int, workers)]:
         os.kill(process, signal.SIGKILL)
-    running.wait()
+    assert running.wait() == -signal.SIGKILL
     assert running.stdout
     running.stdout.close()
 

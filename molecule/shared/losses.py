@@ -23,7 +23,7 @@ def losses(url: str, *options: str, host: str = "localhost") -> t.Iterator[dict[
     counted: dict[str, t.Any] = {}
     with tempfile.TemporaryDirectory() as directory:
         stop = Path(directory) / "stop"
-        command = [sys.executable, str(ROOT / "tests" / "load" / "load.py"), url, "--host", host, "--until", str(stop), "--seconds", "300"]
+        command = [sys.executable, str(ROOT / "tests" / "load" / "load.py"), url, "--host", host, "--until", str(stop), "--seconds", "1200"]
         clients = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
         try:
             time.sleep(1)
@@ -33,3 +33,4 @@ def losses(url: str, *options: str, host: str = "localhost") -> t.Iterator[dict[
             stop.touch()
             counted.update(json.loads(clients.communicate(timeout=900)[0]))
             print(counted)
+        assert counted["ended_by"] == "file", "what was done took longer than the load on it"

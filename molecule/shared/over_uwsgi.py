@@ -54,7 +54,7 @@ def ask(path, host, uri, method="GET", timeout=15):
 
 
 def load(path, host, uri, stop, clients):
-    end = time.monotonic() + 600
+    end = time.monotonic() + 1200
     sent, lost, lock = [], [], threading.Lock()
 
     def client():
@@ -76,7 +76,7 @@ def load(path, host, uri, stop, clients):
         thread.start()
     for thread in threads:
         thread.join()
-    return {"sent": len(sent), "lost": lost, "served": sorted(set(sent))}
+    return {"sent": len(sent), "lost": lost, "served": sorted(set(sent)), "ended": os.path.exists(stop)}
 
 
 if __name__ == "__main__":

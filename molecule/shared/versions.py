@@ -84,8 +84,10 @@ def state() -> dict[str, list[str]]:
 
 
 def is_tidy() -> None:
-    """One instance on each host, nothing under way, no lock."""
+    """One instance on each host and its sockets, nothing under way, no lock."""
     for host, lines in state().items():
         apps = [line for line in lines if line.startswith(f"{PROJECT}-django_uwsgi")]
         assert len(apps) == 1 and apps[0].endswith(" running"), f"{host}: {lines}"
         assert not {"under-way.json", "deploy-lock.json"} & set(lines), f"{host}: {lines}"
+        serving = on(host, f"readlink {DIRECTORY}/django_uwsgi/run/current.sock").partition("/")[0]
+        assert on(host, f"ls {DIRECTORY}/django_uwsgi/run").split() == sorted([serving, "current.sock"]), "sockets of other instances"

@@ -152,6 +152,8 @@ def roll_back(service: Service, actual: Actual, run: str = "") -> Plan:
     steps = [Step("switch_back")] if switched else []
     for item in new:
         steps += ([Step("drain", item.name), Step("stop", item.name)] if item.running and asked else []) + [Step("discard", item.name)]
+    instances = dict.fromkeys([under_way.instance, *(item.instance for item in new)])
+    steps += [Step("remove_directories", name) for name in instances if not under_way.serves_before(name)]
     steps += [Step("record", _release.ROLLED_BACK), Step("conclude")]
     current = {link: actual.links.get(link, "") for link in under_way.links}
     return Plan(
@@ -166,7 +168,8 @@ def remove(service: Service, actual: Actual) -> Plan:
     steps: list[Step] = []
     for item in actual.containers:
         steps += ([Step("withdraw"), Step("drain", item.name), Step("stop", item.name)] if item.running else []) + [
-            Step("remove", item.name)
+            Step("remove", item.name),
+            *([Step("remove_directories", item.instance)] if item.instance else []),
         ]
     if actual.has_versions:
         steps.append(Step("forget"))

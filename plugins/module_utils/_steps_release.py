@@ -15,7 +15,7 @@ import time
 
 from ansible_collections.berth.django.plugins.module_utils import _docker_argv as argv_of
 from ansible_collections.berth.django.plugins.module_utils import _files, _release, _release_files
-from ansible_collections.berth.django.plugins.module_utils._execution import Execution, Step, instance_of, log_of, remove_directories
+from ansible_collections.berth.django.plugins.module_utils._execution import Execution, Step, log_of, remove_directories
 from ansible_collections.berth.django.plugins.module_utils._observe import inspect_one
 from ansible_collections.berth.django.plugins.module_utils._release import UnderWay
 from ansible_collections.berth.django.plugins.module_utils._shell import EngineError, run
@@ -68,10 +68,13 @@ def _stay_healthy(execution: Execution, name: str, seconds: int) -> None:
         time.sleep(0.5)
 
 
-def _discard(execution: Execution, name: str) -> None:
-    """A new instance that is taken back: what it was given goes with it."""
+def _discard(_execution: Execution, name: str) -> None:
     remove_container(name)
-    remove_directories(execution.service, instance_of(execution, name))
+
+
+def _remove_directories(execution: Execution, instance: str) -> None:
+    """What an instance that is taken back was given, also where it never got as far as a container."""
+    remove_directories(execution.service, instance)
 
 
 def _begin(execution: Execution, _target: str) -> None:
@@ -122,6 +125,7 @@ STEPS: dict[str, Step] = {
     "bake": _bake,
     "watch": _watch,
     "discard": _discard,
+    "remove_directories": _remove_directories,
     "begin": _begin,
     "conclude": _conclude,
     "record": _record,

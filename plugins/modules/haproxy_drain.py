@@ -14,7 +14,7 @@ description:
   - A server is drained only where another one of its backend is up. A backend that the configuration does not have is left alone.
   - A server that was drained and is in the configuration is taken back.
   - Without a running HAProxy there is nothing to drain.
-version_added: 0.1.0
+version_added: 0.2.0
 author: berth.django contributors (@berth)
 attributes:
   check_mode:

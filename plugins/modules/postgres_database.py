@@ -82,6 +82,10 @@ options:
     description: Directory of the server's socket in the container.
     type: str
     default: /var/run/postgresql
+  holder:
+    description: Who runs this. Set by the action plugin.
+    type: str
+    default: unknown
 """
 
 EXAMPLES = r"""

@@ -18,6 +18,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 MODULES = sorted(path.stem for path in (ROOT / "plugins" / "modules").glob("[!_]*.py"))
+PLAYBOOKS = sorted(path.stem for path in (ROOT / "playbooks").glob("*.yml"))
 
 # What labs, tests, editors and builds leave in a clone.
 LEFT_BEHIND = """
@@ -108,7 +109,7 @@ def test_holds_nothing_that_was_left_behind(installed: Installed) -> None:
 
 def test_playbook_is_found_by_its_name(installed: Installed) -> None:
     lab = installed.directory / "inventories" / "lab"
-    for playbook in ("site", "remove", "lab_down"):
+    for playbook in PLAYBOOKS:
         done = installed.run("ansible-playbook", f"berth.django.{playbook}", "--syntax-check", "--inventory", str(lab))
         assert done.returncode == 0, done.stdout + done.stderr
 

@@ -10,7 +10,7 @@
 Half of the clients keep their connections (and close them when the server says `Connection: close`), half make a new one for
 each request; --keep-alive and --new set the numbers. --slow and --uploads add clients whose requests take long: ?sleep=2, and 300 kB
 posted to ?upload, which the site has to know.
-Prints one JSON object: sent, ok, lost, by_error, p50, p99 (milliseconds; of the others), per_second.
+Prints one JSON object: sent, ok, lost, by_error, p50, p99 (milliseconds; of the others), per_second, and ended_by: "file" or "time".
 A request is lost when it got no whole answer, or a status other than 2xx and 3xx. Standard library only, so that it runs on any host.
 """
 
@@ -129,13 +129,14 @@ async def run(options: argparse.Namespace) -> dict[str, object]:
     clients = [
         asyncio.create_task(client(connection, count, options.pause, options.timeout, stop, timed)) for connection, timed in connections
     ]
-    while time.monotonic() - began < options.seconds:
+    ended_by = "time"
+    while time.monotonic() - began < options.seconds and ended_by == "time":
         if options.until and options.until.exists() and count.sent >= options.at_least:
-            break
+            ended_by = "file"
         await asyncio.sleep(0.05)
     stop.set()
     await asyncio.gather(*clients)
-    return count.report(time.monotonic() - began)
+    return {**count.report(time.monotonic() - began), "ended_by": ended_by}
 
 
 def main() -> None:

@@ -11,11 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import django
 import pytest
-
-django = pytest.importorskip("django")
-pytest.importorskip("psycopg")
-
 from ansible_collections.berth.django.plugins.module_utils._django_migration_safety import unsafe_operations
 from ansible_collections.berth.django.plugins.module_utils._django_migration_sql import statements
 from django.conf import settings

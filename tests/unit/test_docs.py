@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -21,6 +22,9 @@ PLUGINS = {
     kind: sorted({path.stem for path in (ROOT / "plugins" / folder).glob("[!_]*") if path.suffix in (".py", ".yml")})
     for folder, kind in KINDS.items()
 }
+
+# These are action plugins alone, and their modules hold nothing but documentation.
+ON_THE_CONTROLLER = {"lab", "inventory_check", "fleet_certificate"}
 
 
 @pytest.fixture(scope="module")
@@ -67,3 +71,41 @@ def test_module_states_its_attributes(documented: dict[str, dict[str, Any]], nam
     examples = yaml.safe_load(known["examples"])
     for task in examples:
         assert task.get("name"), "an example task has no name"
+
+
+class Caught(Exception):
+    """Carries the argument spec that a module would have started with."""
+
+
+@pytest.mark.parametrize("name", [name for name in PLUGINS["module"] if name not in ON_THE_CONTROLLER])
+def test_documentation_agrees_with_the_argument_spec(
+    documented: dict[str, dict[str, Any]], name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = importlib.import_module(f"ansible_collections.berth.django.plugins.modules.{name}")
+
+    def catch(argument_spec: dict[str, Any], **_: Any) -> None:
+        raise Caught(argument_spec)
+
+    monkeypatch.setattr(module, "AnsibleModule", catch)
+    with pytest.raises(Caught) as caught:
+        module.main()
+    told = facts(documented["module"][f"berth.django.{name}"]["doc"].get("options"), "suboptions")
+    wanted = facts(caught.value.args[0], "options")
+    if "service" in wanted and name != "container_service":  # which documents what a service is
+        wanted["service"] = (*wanted["service"][:-1], {})
+    assert told == wanted
+
+
+def facts(options: dict[str, Any] | None, nested: str) -> dict[str, Any]:
+    """What documentation and argument spec both say of each option."""
+    return {
+        option: (
+            known.get("type", "str"),
+            known.get("elements"),
+            known.get("required", False),
+            known.get("default"),
+            sorted(known.get("choices") or []),
+            facts(known.get(nested), nested),
+        )
+        for option, known in (options or {}).items()
+    }

@@ -209,24 +209,24 @@ def test_only_what_is_not_kept_is_pruned() -> None:
     ("name", "actual", "steps"),
     [
         ("not begun", FOUND, []),
-        ("started", STARTED, ["discard", "record", "conclude"]),
-        ("switched", SWITCHED, ["switch_back", "drain", "stop", "discard", "record", "conclude"]),
+        ("started", STARTED, ["discard", "remove_directories", "record", "conclude"]),
+        ("switched", SWITCHED, ["switch_back", "drain", "stop", "discard", "remove_directories", "record", "conclude"]),
         ("the one before has gone", RETIRED, []),
         ("another release is under way", dataclasses.replace(SWITCHED, under_way=UnderWay("other", {})), []),
         ("begun by another run", dataclasses.replace(SWITCHED, under_way=ANOTHER_RUN), []),
-        ("pointed back already", WATCHED_IN_VAIN, ["drain", "stop", "discard", "record", "conclude"]),
+        ("pointed back already", WATCHED_IN_VAIN, ["drain", "stop", "discard", "remove_directories", "record", "conclude"]),
         (
             "beside what an earlier run left",
             dataclasses.replace(STARTED, containers=(BEFORE, Container("music-nginx-left", "left", running=True), running(RELEASED))),
-            ["discard", "discard", "record", "conclude"],
+            ["discard", "discard", "remove_directories", "remove_directories", "record", "conclude"],
         ),
-        ("crashed, not switched", dataclasses.replace(STARTED, containers=(BEFORE,)), ["record", "conclude"]),
+        ("crashed, not switched", dataclasses.replace(STARTED, containers=(BEFORE,)), ["remove_directories", "record", "conclude"]),
         (
             "the first ever",
             dataclasses.replace(
                 STARTED, containers=(running(RELEASED),), links={}, under_way=UnderWay(RELEASED.instance, {"/static/current": ""})
             ),
-            ["discard", "record", "conclude"],
+            ["discard", "remove_directories", "record", "conclude"],
         ),
     ],
 )
@@ -280,5 +280,12 @@ def test_a_host_without_an_engine_names_what_cannot_be_known() -> None:
 
 
 def test_remove_drains_what_runs_and_is_idempotent() -> None:
-    assert [step.do for step in remove(STOP_FIRST, CONVERGED).steps] == ["withdraw", "drain", "stop", "remove", "forget"]
+    assert [step.do for step in remove(STOP_FIRST, CONVERGED).steps] == [
+        "withdraw",
+        "drain",
+        "stop",
+        "remove",
+        "remove_directories",
+        "forget",
+    ]
     assert remove(STOP_FIRST, Actual(engine=True)).steps == ()
