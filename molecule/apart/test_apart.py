@@ -9,7 +9,7 @@ import shlex
 
 import over_uwsgi
 import pytest
-from fleet import HOSTS, PROJECT, ROOT, container, inspect, on, one_more, playbook, request, restart_engine, until
+from fleet import HOSTS, PROJECT, ROOT, container, inspect, kill, on, one_more, playbook, request, restart_engine, start, until
 from losses import losses
 from versions import NGINX, URL, WEB, deploy, is_tidy, log, rollback, served, version
 
@@ -101,6 +101,24 @@ def test_static_files_of_a_new_release_are_beside_those_of_the_one_before() -> N
     again = deploy(source)
     assert again.rc == 0, again.told
     assert deploy(source).unchanged
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "heading",
+    ["Fetch the static files", "Bring them to the web servers", "Have them look into the release's static files first"],
+)
+def test_a_run_that_is_killed_while_it_brings_static_files_is_completed_by_the_next(heading: str) -> None:
+    name = heading.split()[0].lower()
+    source = version(f"killed-{name}", **{"songs/static/songs/new.css": f"p {{ content: '{name}' }}\n"})
+    with losses(URL, "--keep-alive", "3", "--new", "3", "--pause", "0.05") as counted:
+        kill(start({"django_uwsgi_source": str(source)}, heading, "playbooks/deploy.yml"))
+        run = deploy(source)
+    assert run.rc == 0, run.told
+    assert served() == {f"killed-{name}"} and counted["sent"] > 100 and counted["lost"] == 0, counted
+    newest = on(NGINX[0], f"cd {STATIC}/current && ls songs/new.*.css").split()
+    assert newest and all(request(f"/static/{name}").status == 200 for name in newest)
+    is_tidy()
 
 
 @pytest.mark.long

@@ -96,8 +96,7 @@ def test_failing_migration(source: Path) -> None:
 def test_static_file_that_is_missing(source: Path) -> None:
     """collectstatic fails after the migrations: what they did stays, and the old version serves on with it."""
     (source / "songs" / "migrations" / "0002_year.py").unlink()
-    (source / "songs" / "static").mkdir()
-    (source / "songs" / "static" / "site.css").write_text("body { background: url('no-such-picture.png') }\n")
+    (source / "songs" / "static" / "songs" / "site.css").write_text("body { background: url('no-such-picture.png') }\n")
     refused(source, ["manage.py collectstatic failed:", "no-such-picture.png"])
 
 

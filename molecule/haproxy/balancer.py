@@ -53,10 +53,20 @@ def generations() -> tuple[str, str]:
     return said.removeprefix("BERTH_GENERATION="), on(HOST, f"readlink {DIRECTORY}/config/current")
 
 
+def table(backend: str = "django") -> dict[str, dict[str, str]]:
+    """HAProxy's own figures of a backend: server, or BACKEND for the whole -> column -> value."""
+    rows = csv.DictReader(over_socket(HOST, f"{DIRECTORY}/run/current/admin.sock", "show stat\n").removeprefix("# ").splitlines())
+    return {row["svname"]: row for row in rows if row["pxname"] == backend}
+
+
 def states(backend: str = "django") -> dict[str, str]:
     """What HAProxy thinks of its servers."""
-    rows = csv.DictReader(over_socket(HOST, f"{DIRECTORY}/run/current/admin.sock", "show stat\n").removeprefix("# ").splitlines())
-    return {row["svname"]: row["status"] for row in rows if row["pxname"] == backend and row["svname"] not in ("BACKEND", "FRONTEND")}
+    return {server: row["status"] for server, row in table(backend).items() if server not in ("BACKEND", "FRONTEND")}
+
+
+def redispatched() -> int:
+    """How many requests were tried again with another server."""
+    return int(table()["BACKEND"]["wredis"])
 
 
 def all_up() -> None:

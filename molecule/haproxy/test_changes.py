@@ -60,7 +60,8 @@ def restart() -> dict[str, t.Any]:
 @pytest.mark.long
 def test_hundred_changes_in_a_row_lose_nothing() -> None:
     before = server()
-    with losses(SITE, "--seconds", "1500") as load:
+    many = ("--keep-alive", "22", "--new", "22", "--slow", "3", "--uploads", "3", "--pause", "0.1")
+    with losses(SITE, *many, "--seconds", "1500") as load:
         run = playbook(name="molecule/haproxy/many_changes.yml", variables={"changes": 100})
     assert run.rc == 0 and run.changed[HOST] == 100, run.told
     said, current = generations()

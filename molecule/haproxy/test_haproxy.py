@@ -11,7 +11,7 @@ import socket
 from pathlib import Path
 
 import pytest
-from balancer import ADDRESS, DIRECTORY, HOST, SITE, WEB, all_up, get, name, states, stats
+from balancer import ADDRESS, DIRECTORY, HOST, SITE, WEB, all_up, get, name, redispatched, states, stats
 from fleet import FLEET, HOSTS, inspect, on, playbook, request, until
 from losses import losses
 
@@ -85,11 +85,16 @@ def test_sick_host_is_left_out() -> None:
 def test_dead_host_costs_no_request() -> None:
     """Refused connections are tried again with the other host, before the health check has noticed."""
     all_up()
-    with losses(SITE) as load:
-        on(WEB[1], "pkill -f '[h]ttp_echo.py .* 8000'; sleep 2")
+    before = redispatched()
+    try:
+        on(WEB[1], "pkill -f '[h]ttp_echo.py .* 8000'")
+        with losses(SITE) as load:
+            until(lambda: states()[WEB[1]].startswith("DOWN"), 15, "seen to be dead")
+    finally:
         command = f"python3 /root/http_echo.py {HOSTS[WEB[1]]['address']} 8000 /root/in-rotation"
         on(WEB[1], f"setsid --fork {command} > /dev/null 2>&1 < /dev/null")
-    assert load["sent"] > 50 and load["lost"] <= 8, "only what the dead process was answering is lost"
+    assert load["sent"] > 50 and load["lost"] == 0, load
+    assert redispatched() > before, "HAProxy knew already"
     all_up()
 
 

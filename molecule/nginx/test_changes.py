@@ -149,7 +149,7 @@ def test_removed_container_is_made_again() -> None:
 
 
 def test_hosts_are_replaced_one_after_the_other() -> None:
-    """Another memory limit replaces both containers. At every moment one of the two hosts is in rotation, and nothing in flight is lost."""
+    """Another memory limit replaces both containers. At every moment one of the two hosts is in rotation."""
     ended, gaps = threading.Event(), []
 
     def in_rotation(host: str) -> bool:

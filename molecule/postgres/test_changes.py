@@ -74,6 +74,7 @@ REFUSED: list[tuple[str, dict[str, t.Any], list[str]]] = [
     ("broken address", {"postgres_hba": ["host all all 10.0.0.0/33 scram-sha-256"]}, ["line 5", "pg_hba.conf", "10.0.0.0/33"]),
     ("broken method", {"postgres_hba": ["local all all trusty"]}, ["line 5", "pg_hba.conf", "trusty"]),
     ("missing extension", {"postgres_extensions": ["postgis"]}, ["does not hold the extension postgis", "postgres_packages"]),
+    ("another password", {"postgres_password": "x" * 24 + "Passwört"}, ["postgres_password", "change_password=true"]),
     ("encoding of an existing database", {"postgres_encoding": "LATIN1"}, ["has encoding UTF8", "cannot be changed in place"]),
     ("missing image", {"postgres_image": "127.0.0.1:1/no/such:image"}, ["127.0.0.1:1/no/such:image"]),
 ]
@@ -174,14 +175,21 @@ def test_killed_initialisation_is_begun_again() -> None:
 
 
 @pytest.mark.long
-def test_rotated_passwords(taken_back: None) -> None:
+def test_rotated_passwords() -> None:
     new = "another-Passwört'-" + "x" * 24
-    run = converge(postgres_password=new, postgres_superuser_password=f"{new}-2")
-    assert run.rc == 0 and new not in run.out, run.out
-    assert connect("SELECT 1", password=new).text == "1"
-    assert "password authentication failed" in connect("SELECT 1", password=PASSWORD).text
-    assert converge(postgres_password=new, postgres_superuser_password=f"{new}-2").unchanged
-    assert "Passw" not in on(HOST, f"docker logs {CONTAINER} 2>&1")
+    wanted = {"postgres_password": new, "postgres_superuser_password": f"{new}-2"}
+    predicted = converge("--check", **wanted)
+    assert predicted.rc != 0 and "change_password=true" in predicted.out and new not in predicted.out, predicted.out
+    try:
+        run = converge(**wanted, change_password=True)
+        assert run.rc == 0 and new not in run.out, run.out
+        assert connect("SELECT 1", password=new).text == "1"
+        assert "password authentication failed" in connect("SELECT 1", password=PASSWORD).text
+        assert converge(**wanted).unchanged, "told to change it once only"
+        assert "Passw" not in on(HOST, f"docker logs {CONTAINER} 2>&1")
+    finally:
+        run = converge(change_password=True)
+    assert run.rc == 0, run.out
 
 
 @pytest.mark.long

@@ -5,24 +5,41 @@
 
 from __future__ import annotations
 
+import json
+import re
+import shlex
 import subprocess
 import time
 import typing as t
 from typing import Any
 
 import pytest
-from fleet import GROUPS, HOSTS, PROJECT, Run, container, kill, on, playbook, processes, request, start, until
+from fleet import GROUPS, HOSTS, PROJECT, ROOT, Run, container, kill, on, playbook, processes, request, start, until
 from losses import losses
-from versions import BALANCER, URL, WEB, deploy, is_tidy, log, rollback, served, version
+from versions import BALANCER, DIRECTORY, URL, WEB, deploy, is_tidy, log, rollback, served, version
 
 pytestmark = pytest.mark.long
 
 # Enough to see a loss, and little enough to leave the processors to the playbooks.
 FEW = ("--keep-alive", "3", "--new", "3", "--pause", "0.05")
 DATABASE = GROUPS.get("postgres", [""])[0]
+# Clients of the above: what a process that is killed may have been answering.
+IN_FLIGHT = 6
 CRASHES_LATER = """
 import os, threading
 threading.Timer(2, lambda: os.kill(1, 2)).start()
+from django.core.wsgi import get_wsgi_application
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "site_settings.settings")
+application = get_wsgi_application()
+"""
+# In the middle of the switch: on the first host, as soon as visitors ask this instance.
+CRASHES_WHEN_ASKED = """
+import os, threading, time
+def wait():
+    while os.environ["BERTH_INSTANCE"] not in os.readlink("/run/uwsgi/current.sock"):
+        time.sleep(0.05)
+    os.kill(1, 2)
+threading.Thread(target=wait, daemon=True).start()
 from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "site_settings.settings")
 application = get_wsgi_application()
@@ -38,13 +55,20 @@ class Migration(migrations.Migration):
 
 @pytest.fixture(autouse=True)
 def good() -> t.Iterator[None]:
+    """Whatever happened: the next run ends where a clean run ends, and the one after finds nothing to do."""
     if served() != {"good"}:
         run = deploy(version("good"))
         assert run.rc == 0, run.told
     yield
     # Migrations of this test, which no other release knows.
     sql("SET lock_timeout = '5s'; ALTER TABLE songs_song DROP COLUMN IF EXISTS note")
-    sql("DELETE FROM django_migrations WHERE app = 'songs' AND name LIKE '0002_%'")
+    sql("DELETE FROM django_migrations WHERE app = 'songs' AND name > '0002'")
+    run = deploy(version("good"))
+    assert run.rc == 0, run.told
+    again = deploy(version("good"))
+    assert again.unchanged, again.told
+    assert served() == {"good"}
+    is_tidy()
 
 
 def said(run: Run) -> str:
@@ -58,6 +82,10 @@ def psql() -> str:
 
 def sql(statement: str) -> None:
     on(DATABASE, f'{psql()} -c "{statement}"')
+
+
+def told_by(question: str) -> str:
+    return on(DATABASE, f'{psql()} -At -c "{question}"')
 
 
 def migrating(name: str, operation: str) -> Any:
@@ -82,8 +110,32 @@ def test_what_fails_is_taken_back(name: str, changes: dict[str, str], variables:
     assert processes() == before, "something that ran was restarted, or something new was left"
     assert served() == {"good"} and counted["lost"] == 0, counted
     is_tidy()
-    again = deploy(version("good"))
-    assert again.unchanged, again.told
+
+
+def test_a_crash_when_the_first_host_has_switched_brings_the_one_before_back() -> None:
+    """Only what it was answering when it was killed can be lost."""
+    with losses(URL, *FEW) as counted:
+        run = deploy(version("asked", **{"site_settings/wsgi.py": CRASHES_WHEN_ASKED}), django_uwsgi_pause=6)
+    assert run.rc != 0 and "was taken back" in said(run), run.told
+    assert served() == {"good"} and counted["sent"] > 100 and counted["lost"] <= IN_FLIGHT, counted
+
+
+def test_a_migration_that_fails_half_way_leaves_what_came_before_it() -> None:
+    """One of two is applied, and the old release serves on with it; of the other, nothing is left. Corrected, the deploy goes on."""
+    first = MIGRATION.format("migrations.AddField('song', 'note', models.TextField(null=True))")
+    second = MIGRATION.format("migrations.RunSQL('CREATE TABLE half (a int)'), migrations.RunSQL('SELECT 1 / 0')").replace(
+        "0001_initial", "0002_first"
+    )
+    source = version("half-way", **{"songs/migrations/0002_first.py": first, "songs/migrations/0003_second.py": second})
+    with losses(URL, *FEW) as counted:
+        run = deploy(source)
+    assert run.rc != 0 and "songs.0003_second" in said(run) and "division by zero" in said(run), run.told
+    assert served() == {"good"} and counted["lost"] == 0, counted
+    assert told_by("SELECT name FROM django_migrations WHERE name > '0002' AND app = 'songs'") == "0002_first"
+    assert told_by("SELECT to_regclass('half') IS NULL") == "t"
+    (source / "songs" / "migrations" / "0003_second.py").unlink()
+    assert deploy(source).rc == 0
+    assert served() == {"half-way"}
 
 
 @pytest.mark.parametrize(
@@ -138,25 +190,30 @@ def test_a_rollback_is_refused_when_the_schema_has_passed_the_release() -> None:
 STEPS = [
     "Ship the release",
     "Let no other deploy run beside this one",
+    "Check the project's settings",
+    "Run the project's commands before the migrations",
     "Migrate the database",
+    "Run the project's commands after the migrations",
+    "Keep the superuser",
     "Collect static files",
     "Start the release beside",
     "Make sure that no other deploy has begun",
     "Switch to the release",
+    "Run the project's commands after the switch",
     "Stop the release before",
     "Let others deploy",
 ]
+HOOKS = {f"django_uwsgi_{hook}": [{"command": "note", "args": [hook]}] for hook in ("before_migrate", "after_migrate", "after_switch")}
 
 
 @pytest.mark.parametrize(("number", "heading"), enumerate(STEPS), ids=STEPS)
 def test_a_run_that_is_killed_at_any_step_is_completed_by_the_next(number: int, heading: str) -> None:
     source = version(f"killed-{number}")
-    variables = {"django_uwsgi_source": str(source)}
     with losses(URL, *FEW) as counted:
-        killed = start(variables, heading, "playbooks/deploy.yml")
-        time.sleep(0.5)
+        killed = start({"django_uwsgi_source": str(source), **HOOKS}, heading, "playbooks/deploy.yml")
+        time.sleep(0 if heading == STEPS[-1] else 0.5)
         kill(killed)
-        run = deploy(source)
+        run = deploy(source, **HOOKS)
     assert run.rc == 0, run.told
     assert served() == {f"killed-{number}"}, [log(host) for host in WEB]
     assert counted["sent"] > 100 and counted["lost"] == 0, counted
@@ -165,10 +222,48 @@ def test_a_run_that_is_killed_at_any_step_is_completed_by_the_next(number: int, 
     assert again.unchanged, again.told
 
 
+def test_every_step_is_in_that_table() -> None:
+    """Those that only ask, and those that this fleet has no use for, are not."""
+    left_out = {
+        "Name the release",
+        "Refuse what cannot work",
+        "Ask whether the release can run on the database as it is",
+        "Make sure that this is still the only deploy",
+        "Let web servers on other hosts in, or no longer",
+        "Remove the project from its hosts",
+        # Web servers that are apart: molecule/apart.
+        "Bring the static files to web servers on other hosts",
+        "Have web servers on other hosts look into its static files first",
+        "Have web servers on other hosts look into its static files again",
+        # What comes when something has failed.
+        "Bring the release before back",
+        "Say what serves now",
+    }
+    text = "".join((ROOT / "roles/django_uwsgi/tasks" / name).read_text() for name in ("main.yml", "prepare.yml"))
+    names = set(re.findall(r"^ +- name: (.*)$", text, re.MULTILINE)) - left_out
+    assert not [name for name in names if not any(name.startswith(step) for step in STEPS)]
+
+
+@pytest.mark.parametrize(
+    "heading", ["Read what is on record", "Start the release beside", "Switch to the release", "Stop the release before"]
+)
+def test_a_rollback_that_is_killed_is_completed_by_the_next(heading: str) -> None:
+    good = on(WEB[0], f"readlink {DIRECTORY}/static/current")
+    assert deploy(version("newer")).rc == 0
+    with losses(URL, *FEW) as counted:
+        killed = start({}, heading, "playbooks/rollback.yml")
+        time.sleep(0.3)
+        kill(killed)
+        run = rollback(release=good)
+    assert run.rc == 0, run.told
+    assert served() == {"good"} and counted["lost"] == 0, counted
+    is_tidy()
+
+
 def test_two_operators_at_once_deploy_one_after_the_other() -> None:
     one, two = version("operator-1"), version("operator-2")
     with losses(URL, *FEW) as counted:
-        first = start({"django_uwsgi_source": str(one), "django_uwsgi_bake": 10}, "Prepare the database", "playbooks/deploy.yml")
+        first = start({"django_uwsgi_source": str(one), "django_uwsgi_bake": 30}, "Prepare the database", "playbooks/deploy.yml")
         second = deploy(two)
         assert first.stdout
         told = first.stdout.read()
@@ -181,7 +276,7 @@ def test_two_operators_at_once_deploy_one_after_the_other() -> None:
 def test_an_operator_who_gives_up_waiting_takes_nothing_back() -> None:
     """Although it is the same release that he wanted to bring."""
     source = version("patient")
-    first = start({"django_uwsgi_source": str(source), "django_uwsgi_bake": 15}, "Start the release beside", "playbooks/deploy.yml")
+    first = start({"django_uwsgi_source": str(source), "django_uwsgi_bake": 30}, "Start the release beside", "playbooks/deploy.yml")
     second = deploy(source, django_uwsgi_deploy_wait=1)
     assert first.stdout
     told = first.stdout.read()
@@ -195,7 +290,7 @@ def test_a_rollback_after_a_run_that_was_killed_goes_to_the_release_before_it() 
     killed = start(
         {"django_uwsgi_source": str(version("killed-bad")), "django_uwsgi_pause": 20}, "Switch to the release", "playbooks/deploy.yml"
     )
-    time.sleep(4)
+    until(lambda: "killed-bad" in {served_by(host) for host in WEB}, 30, "the first host has switched")
     kill(killed)
     with losses(URL, *FEW) as counted:
         run = rollback()
@@ -216,23 +311,20 @@ def test_static_files_of_a_release_are_on_every_host_before_any_serves_it() -> N
     assert run.wait() == 0, told
 
 
-def test_a_host_that_is_lost_during_the_switch_brings_the_release_before_back_on_the_others() -> None:
-    lost, other = WEB[1], WEB[0]
-    assert deploy(version("good")).rc == 0
-    variables = {"django_uwsgi_source": str(version("half")), "django_uwsgi_pause": 8}
-    run = start(variables, "Switch to the release", "playbooks/deploy.yml")
-    time.sleep(3)
-    subprocess.run(["docker", "kill", HOSTS[lost]["machine"]], check=True, capture_output=True)
-    assert run.stdout
-    told = run.stdout.read()
+@pytest.mark.parametrize("number", [1, 0], ids=["the second", "the first, which has the lock"])
+def test_a_host_that_is_lost_during_the_switch_brings_the_release_before_back_on_the_others(number: int) -> None:
+    lost, other = WEB[number], WEB[1 - number]
+    variables = {"django_uwsgi_source": str(version("half")), "django_uwsgi_pause": 10}
+    with losses(f"http://{HOSTS[other]['address']}:8000/api/music/", *FEW) as counted:
+        run = start(variables, "Switch to the release", "playbooks/deploy.yml")
+        until(lambda: "half" in {served_by(host) for host in WEB}, 30, "the first host has switched")
+        subprocess.run(["docker", "kill", HOSTS[lost]["machine"]], check=True, capture_output=True)
+        assert run.stdout
+        told = run.stdout.read()
     assert run.wait() != 0 and "was taken back" in " ".join(told.split()), told
-    assert served_by(other) == "good"
+    assert served_by(other) == "good" and counted["lost"] == 0, counted
     subprocess.run(["docker", "start", HOSTS[lost]["machine"]], check=True, capture_output=True)
     until(lambda: served_by(lost) in ("good", "half"), 120, "the machine and what ran on it come back by themselves")
-    final = deploy(version("good"))
-    assert final.rc == 0, final.told
-    assert served() == {"good"}
-    is_tidy()
 
 
 def served_by(host: str) -> str:
@@ -254,6 +346,61 @@ def test_a_full_disk_on_one_host_leaves_all_as_they_were() -> None:
     assert deploy(source).rc == 0
     assert served() == {"full"}
     assert deploy(source).unchanged
+
+
+def test_a_release_that_has_crashed_can_be_rolled_back() -> None:
+    """Also when a migration came with it that the one before does not know: its image is asked in the place of its container."""
+    assert deploy(migrating("crashed", "migrations.AddField('song', 'note', models.TextField(null=True))")).rc == 0
+    for host in WEB:
+        on(host, f"docker stop {container(host, 'django_uwsgi')}")
+    run = rollback()
+    assert run.rc == 0, run.told
+    assert served() == {"good"}
+
+
+def test_a_source_that_is_edited_during_its_deploy_is_another_release() -> None:
+    """Also when the one that was begun has to be taken back."""
+    source = version("edited")
+    run = start(
+        {"django_uwsgi_source": str(source), "django_uwsgi_after_switch": [{"command": "no_such_command"}]},
+        "Start the release beside",
+        "playbooks/deploy.yml",
+    )
+    (source / "songs" / "later.py").write_text("# saved while it was deployed\n")
+    assert run.stdout
+    told = " ".join(run.stdout.read().split())
+    assert run.wait() != 0 and "no_such_command" in told and "was taken back" in told, told
+    assert served() == {"good"}
+    is_tidy()
+
+
+@pytest.mark.parametrize(
+    ("lives", "words"), [(False, "this one takes over"), (True, "another deploy of this project runs")], ids=["that ended", "that goes on"]
+)
+def test_the_lock_of_a_run_on_another_machine(lives: bool, words: str) -> None:
+    """Judged by its SSH connection, and by when it was heard of."""
+    session = on(WEB[0], "p=$(pgrep -o -x sshd); echo $p:$(cut -d' ' -f22 /proc/$p/stat)") if lives else "1:1"
+    long_ago = time.time() - 8000
+    held = {"run": "another boot/pid:[1]/1/1", "who": "bob@laptop", "since": long_ago, "seen": long_ago, "session": session}
+    lock = f"{DIRECTORY}/django_uwsgi/deploy-lock.json"
+    on(WEB[0], f"echo {shlex.quote(json.dumps(held))} > {lock}")
+    try:
+        run = deploy(version("locked"), django_uwsgi_deploy_wait=1)
+        assert (run.rc == 0) is not lives and words in " ".join(run.out.split()), run.told
+        assert served() == {"good" if lives else "locked"}
+    finally:
+        on(WEB[0], f"grep -q bob {lock} && rm {lock}", check=False)
+
+
+def test_a_run_whose_lock_was_taken_and_given_back_stops() -> None:
+    """It slept, and another one has deployed in between."""
+    run = start({"django_uwsgi_source": str(version("slept")), "django_uwsgi_bake": 8}, "Start the release beside", "playbooks/deploy.yml")
+    on(WEB[0], f"rm {DIRECTORY}/django_uwsgi/deploy-lock.json")
+    assert run.stdout
+    told = " ".join(run.stdout.read().split())
+    assert run.wait() != 0 and "this deploy lost its lock to another one, which has finished" in told, told
+    assert served() == {"good"}
+    is_tidy()
 
 
 def test_kept_releases_are_kept_and_others_pruned() -> None:

@@ -25,6 +25,19 @@ LONG_REQUESTS = """
         if "upload" in request.GET:
             return HttpResponse(status=200 if len(request.body) == int(request.headers["content-length"]) else 400)
 """
+# manage.py note WHAT: puts the word and the version into the list of songs.
+NOTE = """
+from django.core.management.base import BaseCommand
+from songs.models import Song
+
+
+class Command(BaseCommand):
+    def add_arguments(self, parser):
+        parser.add_argument("what")
+
+    def handle(self, what, **_options):
+        Song.objects.create(title=what, artist="{name}")
+"""
 SOURCES = Path(tempfile.gettempdir()) / "berth-release-sources"
 
 
@@ -41,7 +54,7 @@ def version(name: str, **changes: str) -> Path:
     )
     assert all(word in changed for word in ("X-Version", "import time", "upload")), "the middleware looks different now"
     middleware.write_text(changed)
-    for path, more in changes.items():
+    for path, more in {"songs/management/commands/note.py": NOTE.replace("{name}", name), **changes}.items():
         target = source / path
         target.parent.mkdir(parents=True, exist_ok=True)
         target.write_text(more)

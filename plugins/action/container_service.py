@@ -11,7 +11,7 @@ import typing as t
 from ansible.plugins.action import ActionBase
 from ansible_collections.berth.django.plugins.plugin_utils._on_host import run_module
 from ansible_collections.berth.django.plugins.plugin_utils._runs import this_run
-from ansible_collections.berth.django.plugins.plugin_utils._turn import Turn
+from ansible_collections.berth.django.plugins.plugin_utils._turn import in_turn
 
 MODULE = "berth.django.container_service"
 
@@ -29,16 +29,10 @@ class ActionModule(ActionBase):
         if not first.get("deferred"):
             return first
         service = arguments["service"]
-        with Turn(f"{service['project']}-{service['name']}", at_once=int((service.get("release") or {}).get("batch", 1))) as turn:
-            if turn.failed_host:
-                return dict(
-                    failed=True,
-                    msg=f"{turn.failed_host} failed in its turn, so {service['name']} was left as it was on this host and runs on.",
-                )
-            result: dict[str, t.Any] = dict(failed=True)  # also when the host is lost in its turn
-            try:
-                result = run_module(self, task_vars, MODULE, arguments)
-            finally:
-                if result.get("failed"):
-                    turn.fail(task_vars["inventory_hostname"])
-        return result
+        return in_turn(
+            f"{service['project']}-{service['name']}",
+            task_vars["inventory_hostname"],
+            service["name"],
+            lambda: run_module(self, task_vars, MODULE, arguments),
+            at_once=int((service.get("release") or {}).get("batch", 1)),
+        )

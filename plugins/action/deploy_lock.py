@@ -32,11 +32,11 @@ class ActionModule(ActionBase):
         while True:
             result = run_module(self, task_vars, MODULE, arguments)
             other = result.get("locked_by")
+            by = f"{other['who']}, since {other['since']}" if other else "another one, which has finished"
+            if result.get("lost"):
+                return dict(failed=True, msg=f"this deploy lost its lock to {by}, and stops here: look what serves now, and run it again.")
             if not other or self._task.check_mode:
                 return result
-            by = f"{other['who']}, since {other['since']}"
-            if arguments.get("held"):
-                return dict(failed=True, msg=f"this deploy lost its lock to {by}, and stops here. Run it again when that one has finished.")
             if is_dead(other):
                 display.warning(f"the deploy of {by} ended without an end; this one takes over and continues from what it finds.")
                 arguments["break_run"] = other["run"]

@@ -13,6 +13,7 @@ import re
 import typing as t
 from pathlib import Path
 
+from ansible import constants
 from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible_collections.berth.django.plugins.plugin_utils import _certificates
@@ -24,13 +25,15 @@ ARGUMENTS: dict[str, t.Any] = dict(
     name=dict(type="str", default=""),
     names=dict(type="list", elements="str", default=[]),
     renew_days=dict(type="int", default=30),
+    make=dict(type="bool", default=False),
+    trusting=dict(type="list", elements="str", default=[]),
     ca_certificate=dict(type="str", default=""),
     ca_key=dict(type="str", default="", no_log=True),
 )
 
 
 class ActionModule(ActionBase):
-    """Makes the authority once, and a server certificate when there is none, or when it ends soon, or has other names."""
+    """Makes the authority once, where it may, and a server certificate when there is none, or when it ends soon, or has other names."""
 
     _requires_connection = False
 
@@ -50,25 +53,27 @@ class ActionModule(ActionBase):
     @contextlib.contextmanager
     def _alone(self, directory: Path) -> t.Iterator[None]:
         """Every host of a play asks at the same time, and there is to be one authority."""
-        if self._task.check_mode and not directory.is_dir():
-            yield
-            return
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with open(os.open(directory / ".lock", os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as lock:
+        place = self._written_to(directory)
+        place.mkdir(parents=True, exist_ok=True, mode=0o700)
+        with open(os.open(place / ".lock", os.O_WRONLY | os.O_CREAT, 0o600), "w", encoding="utf-8") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield
+
+    def _written_to(self, directory: Path) -> Path:
+        """What check mode makes is there until the run ends: the roles that follow are to find what they would find."""
+        return Path(constants.DEFAULT_LOCAL_TMP, "berth-check", *directory.parts[1:]) if self._task.check_mode else directory
 
     def _converge(self, directory: Path, options: dict[str, t.Any], name: str, names: list[str]) -> dict[str, t.Any]:
         actions: list[str] = []
         ca = self._authority(directory, options, actions, needs_key=bool(name))
         result: dict[str, t.Any] = dict(ca=ca.certificate)
         if name:
-            pair = self._read(directory / "issued", name)
+            pair = self._read(directory, f"issued/{name}")
             why = _certificates.why_not(ca, pair, names, options["renew_days"]) if pair else "there is none"
             if pair is None or why:
                 pair = _certificates.issue(ca, names)
                 actions.append(f"issued the certificate {name} for {', '.join(names)}, since {why}")
-                self._write(directory / "issued", name, pair)
+                self._write(directory, f"issued/{name}", pair)
             result.update(certificate=pair.certificate, key=pair.key)
         diff = dict(before="", after="".join(f"{action}\n" for action in actions))
         return {**result, "changed": bool(actions), "actions": actions, **({"diff": diff} if actions else {})}
@@ -79,6 +84,7 @@ class ActionModule(ActionBase):
             return given
         ca = given if given.certificate else self._read(directory, "ca")
         if ca is None:
+            self._refuse_another(directory, options)
             ca = _certificates.make_ca(options["fleet"])
             actions.append(f"made the certificate authority of the fleet {options['fleet']}")
             self._write(directory, "ca", ca)
@@ -90,19 +96,31 @@ class ActionModule(ActionBase):
         return ca
 
     @staticmethod
-    def _read(directory: Path, name: str) -> Pair | None:
-        certificate, key = directory / f"{name}.pem", directory / f"{name}.key"
-        if not (certificate.is_file() and key.is_file()):
-            return None
-        return Pair(certificate.read_text(encoding="utf-8"), key.read_text(encoding="utf-8"))
+    def _refuse_another(directory: Path, options: dict[str, t.Any]) -> None:
+        """Made where it is only missing, an authority would give the registry a certificate that no host trusts."""
+        fleet, hosts = options["fleet"], ", ".join(options["trusting"])
+        way_out = f"bring its ca.pem and ca.key to {directory} (in berth_state), or set berth_ca_certificate and berth_ca_key"
+        if not options["make"]:
+            raise AnsibleActionFail(f"the certificate authority of the fleet {fleet} is not here, and only site.yml makes one: {way_out}.")
+        if hosts:
+            raise AnsibleActionFail(
+                f"the certificate authority of the fleet {fleet} is not here, and {hosts} trust it already: {way_out}, "
+                "or have another one made that every host trusts from then on, with -e replace_registry_ca=true."
+            )
+
+    def _read(self, directory: Path, name: str) -> Pair | None:
+        for place in (directory, self._written_to(directory)):
+            certificate, key = place / f"{name}.pem", place / f"{name}.key"
+            if certificate.is_file() and key.is_file():
+                return Pair(certificate.read_text(encoding="utf-8"), key.read_text(encoding="utf-8"))
+        return None
 
     def _write(self, directory: Path, name: str, pair: Pair) -> None:
-        if self._task.check_mode:
-            return
-        directory.mkdir(parents=True, exist_ok=True, mode=0o700)
+        path = self._written_to(directory) / name
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         # The key first: a certificate without its key would be taken for none, and so would a key alone.
         for suffix, text, mode in ((".key", pair.key, 0o600), (".pem", pair.certificate, 0o644)):
-            staging = directory / f".{name}{suffix}"
+            staging = path.with_name(f".{path.name}{suffix}")
             with open(os.open(staging, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, mode), "w", encoding="utf-8") as file:
                 file.write(text)
-            staging.replace(directory / f"{name}{suffix}")
+            staging.replace(path.with_name(f"{path.name}{suffix}"))

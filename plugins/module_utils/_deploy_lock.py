@@ -43,7 +43,7 @@ def read(path: str) -> Holder | None:
 def take(path: str, run: str, who: str, break_run: str = "") -> Holder | None:
     """Takes the lock for `run`, also from `break_run`. Returns the holder when it is somebody else, and then changes nothing.
 
-    To be called under the project's lock of this host, so that two runs do not look at the same time.
+    To be called under a lock of this host, so that two runs do not look at the same time.
     """
     holder = read(path)
     if holder and holder.run not in (run, break_run):
@@ -56,6 +56,12 @@ def take(path: str, run: str, who: str, break_run: str = "") -> Holder | None:
     )
     os.replace(staging, path)
     return None
+
+
+def holds(path: str, run: str) -> bool:
+    """Whether it is still this run's: a file that has gone was another's in between."""
+    holder = read(path)
+    return holder is not None and holder.run == run
 
 
 def give_back(path: str, run: str) -> bool:

@@ -26,6 +26,7 @@ from ansible_collections.berth.django.plugins.module_utils._shell import EngineE
 DAEMON = Path("/etc/docker/daemon.json")
 # There while daemon.json holds something that the engine has not taken over yet: what a killed run left is completed by the next one.
 PENDING = Path("/etc/berth/daemon.pending")
+CERTIFICATES = Path("/etc/docker/certs.d")
 SYSCTL = Path("/etc/sysctl.d/60-berth.conf")
 PID_FILE = Path("/run/docker.pid")
 APT_TIMEOUT = 1200
@@ -38,9 +39,11 @@ LOG = Path("/var/log/docker.log")
 
 @dataclass
 class Work:
-    """What one run finds to do. With `check`, nothing is done and everything is told."""
+    """What one run finds to do. With `check`, nothing is done and everything is told; with `defer`, an engine that serves is left alone."""
 
     check: bool
+    defer: bool = False
+    deferred: bool = False
     actions: list[str] = field(default_factory=list)
     diffs: list[dict[str, str]] = field(default_factory=list)
     warnings: list[str] = field(default_factory=list)
@@ -89,7 +92,8 @@ def _write(path: Path, text: str, mode: int, parent_mode: int) -> None:
 
 
 def converge(options: t.Mapping[str, t.Any], check: bool) -> Work:
-    work = Work(check)
+    work = Work(check, defer=bool(options["defer_disruption"]) and not check)
+    _refuse_another_authority(options["registry"])
     _directories(work, options["directories"])
     _sysctls(work, options["sysctls"])
     _trust_and_login(work, options["registry"])
@@ -145,12 +149,32 @@ def _set(path: Path, name: str, value: t.Any) -> None:
 # --- the registry -----------------------------------------------------------------------------------------------------------------
 
 
+def _authority_of(registry: t.Mapping[str, t.Any]) -> Path:
+    return Path(CERTIFICATES, str(registry["address"]).partition("/")[0], "ca.crt")
+
+
+def trusts(registry: t.Mapping[str, t.Any]) -> bool:
+    return bool(registry.get("address")) and _authority_of(registry).is_file()
+
+
+def _refuse_another_authority(registry: t.Mapping[str, t.Any] | None) -> None:
+    """The registry has one certificate: a host that trusts another authority than the rest of the fleet can pull nothing."""
+    if not registry or not registry.get("ca") or registry.get("replace_ca") or not trusts(registry):
+        return
+    path = _authority_of(registry)
+    if (_read(path) or "").strip() != str(registry["ca"]).strip():
+        raise EngineError(
+            f"this host trusts another authority for the registry {registry['address']} ({path}) than the one of this run: bring the "
+            "fleet's own to berth_state or berth_ca_certificate, or have every host trust this one with -e replace_registry_ca=true."
+        )
+
+
 def _trust_and_login(work: Work, registry: t.Mapping[str, t.Any] | None) -> None:
     if not registry or not registry.get("address"):
         return
     address = str(registry["address"]).partition("/")[0]
     if registry.get("ca"):
-        work.write(Path(f"/etc/docker/certs.d/{address}/ca.crt"), str(registry["ca"]).rstrip("\n") + "\n", 0o644)
+        work.write(_authority_of(registry), str(registry["ca"]).rstrip("\n") + "\n", 0o644)
     if registry.get("username"):
         config = Path(DOCKER_CONFIG, "config.json")
         text = _host.with_login(_read(config) or "", address, str(registry["username"]), str(registry.get("password") or ""))
@@ -176,13 +200,12 @@ def _engine(work: Work, options: t.Mapping[str, t.Any]) -> bool:
         work.do(f"installed {', '.join(missing)}", lambda: _install(missing))
     if not installed and work.check:
         work.unknown.append("there is no Docker Engine yet: what it runs, and whether it takes its settings, is not known")
-        return False
     if installed and not _answers():
         work.do("started Docker Engine", _start)
     elif not installed and not work.check:
         # Packages start the service where they can; its settings below need an engine that answers.
         _start()
-    return True
+    return installed
 
 
 def _paths() -> str:
@@ -221,9 +244,13 @@ def _daemon(work: Work, wanted: t.Mapping[str, t.Any], present: bool) -> None:
     text, changed = _host.merge_daemon(before, wanted)
     pending = (_read(PENDING) or "").strip()
     how = "restart" if "restart" in (pending, _host.needs(changed)) else pending or _host.needs(changed)
+    if changed and not work.check:
+        _validate(text)
+    if how and work.defer and present and _serves():
+        work.deferred = True
+        return
     if changed:
         if not work.check:
-            _validate(text)
             _write(PENDING, how + "\n", 0o600, 0o755)
         work.write(DAEMON, text, 0o644)
     if not how:
@@ -288,6 +315,10 @@ def _pid() -> int:
 
 def _answers() -> bool:
     return run(["docker", "version", "--format", "{{.Server.Version}}"], timeout=20).rc == 0
+
+
+def _serves() -> bool:
+    return bool(run(["docker", "ps", "--quiet"], timeout=20).out.strip())
 
 
 def _has_systemd() -> bool:

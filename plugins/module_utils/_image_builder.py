@@ -40,9 +40,10 @@ def missing(images: t.Sequence[str], push: bool, tolerant: bool) -> tuple[list[s
         try:
             return [image for image in images if not _has(image, 1 if tolerant else ASKED)], []
         except _registry.RegistryError as error:
-            if not (tolerant and error.unreachable):
+            # In check mode, the host role only says that it would log in.
+            if not (tolerant and (error.unreachable or error.no_login)):
                 raise
-            return list(images), [f"{error}; whether it has the images is not known"]
+            return list(images), [f"{str(error).rstrip('.')}; whether it has the images is not known"]
     if not docker_present():
         if not tolerant:
             raise EngineError("docker is not installed on the builder: run the host role first.")

@@ -38,6 +38,14 @@ PLACEHOLDER = re.compile(
 # Entries of a dict of secrets that are kept there for company but are no secrets: a user's or a host's name.
 NOT_SECRET = re.compile(r"(^|_)(user|username|host|hostname|name|port|email|from)$", re.IGNORECASE)
 
+# What a role is told of another service -> what that one is told itself.
+AGREE = {
+    "nginx_static_url": "django_uwsgi_static_url",
+    "nginx_media_url": "django_uwsgi_media_url",
+    "nginx_upstream_port": "django_uwsgi_port",
+    "haproxy_server_port": "nginx_port",
+}
+
 
 @dataclass(frozen=True)
 class Role:
@@ -67,7 +75,7 @@ def problems(
         told = value_problems(role) + missing_problems(role) + unknown_problems(role) + secret_problems(role)
         of_roles += [(role.host, sentence) for sentence in told]
     found += merged(of_roles) + registry_problems(roles) + project_problems(roles) + socket_problems(roles, groups) + media_problems(roles)
-    found += release_problems(roles)
+    found += release_problems(roles) + agreement_problems(roles)
     return list(dict.fromkeys(found))
 
 
@@ -111,7 +119,9 @@ def address_problems(addresses: dict[str, t.Any]) -> list[str]:
         except ValueError:
             found.append(f"berth_address of host {host} is {given!r}, not an IP address: set the one that other hosts reach it by.")
             continue
-        if address.is_unspecified or address.is_multicast or (address.is_loopback and len(addresses) > 1):
+        if address.version == 6:
+            found.append(f"berth_address of host {host} is {address}, but containers speak IPv4 only: set an IPv4 address.")
+        elif address.is_unspecified or address.is_multicast or (address.is_loopback and len(addresses) > 1):
             found.append(f"berth_address of host {host} is {address}, which other hosts cannot reach: set an address of its own.")
         elif str(address) in owners:
             found.append(f"berth_address {address} stands for two hosts, {owners[str(address)]} and {host}: give each host its own.")
@@ -190,15 +200,16 @@ def secret_problems(role: Role) -> list[str]:
 
 def secrets_in(where: str, value: t.Any, option: dict[str, t.Any]) -> t.Iterator[tuple[str, str]]:
     """(dotted name, value) of the secrets inside one option's value."""
-    if isinstance(value, str) and is_secret(where, option):
-        yield where, value
-    elif isinstance(value, list):
+    if isinstance(value, list):
         for index, item in enumerate(value):
             yield from secrets_in(f"{where}[{index}]", item, option)
     elif isinstance(value, dict):
         inner = option.get("options") or {}
         for key, item in value.items():
             yield from secrets_in(f"{where}.{key}", item, inner.get(key, {} if inner else option))
+    elif is_secret(where, option):
+        # YAML makes null of nothing, and numbers and booleans of some passwords.
+        yield where, "" if value is None else str(value)
 
 
 def is_secret(where: str, option: dict[str, t.Any]) -> bool:
@@ -290,6 +301,36 @@ def release_problems(roles: t.Sequence[Role]) -> list[str]:
         for role in roles
         if isinstance(keep := role.values.get("django_uwsgi_keep_releases"), int) and keep < 2
     ]
+
+
+def agreement_problems(roles: t.Sequence[Role]) -> list[str]:
+    """What one service is told of another is what that one was told itself, where the inventory sets both."""
+    told = []
+    for role in roles:
+        for name, other in AGREE.items():
+            if name == "nginx_upstream_port" and role.values.get("nginx_upstream") != "tcp":
+                continue
+            value = own(role, name)
+            peers = [(peer.host, own(peer, other)) for peer in roles if project_of(peer) == project_of(role)]
+            for host, theirs in [(host, theirs) for host, theirs in peers if not agree(value, theirs)][:1]:
+                told.append(
+                    (role.host, f"{name} of host {role.host} is {value!r}, but {other} of {host} is {theirs!r}: make them the same.")
+                )
+    return merged(told)
+
+
+def agree(value: t.Any, other: t.Any) -> bool:
+    """Also where there is nothing to agree about: one is not set, there are no uploads, or another site serves the files."""
+    return not value or not other or "//" in str(other) or str(value).strip("/") == str(other).strip("/")
+
+
+def own(role: Role, name: str) -> t.Any:
+    """A value that the inventory sets, not a default."""
+    return role.values.get(name) if name in role.given else None
+
+
+def project_of(role: Role) -> t.Any:
+    return role.values.get(f"{role.name}_project")
 
 
 def media_problems(roles: t.Sequence[Role]) -> list[str]:

@@ -33,8 +33,8 @@ from ansible_collections.berth.django.plugins.module_utils._shell import (
     EngineError,
     Outcome,
     docker_present,
-    project_lock,
     run,
+    service_lock,
     wait_for_engine,
 )
 from ansible_collections.berth.django.plugins.module_utils._spec import Service
@@ -227,7 +227,7 @@ def execute(module: AnsibleModule, work: t.Callable[[Project], dict[str, t.Any]]
         if module.check_mode:
             module.exit_json(**_predict(project, with_given, work, module.params.get("preview_archive") or ""))
         service = project.service
-        with project_lock(service.project, module.params["holder"]) if service else contextlib.nullcontext("") as waited:
+        with service_lock(service.project, service.name, module.params["holder"]) if service else contextlib.nullcontext("") as waited:
             if waited:
                 module.warn(waited)
             module.exit_json(**work(with_container(project, with_given)))

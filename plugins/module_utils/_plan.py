@@ -139,9 +139,12 @@ def _stages(service: Service, actual: Actual, keeper: Container | None, others: 
 
 
 def roll_back(service: Service, actual: Actual, run: str = "") -> Plan:
-    """What to do so that the instance before serves again, when this one's release has begun, by this run, and is not finished."""
+    """What to do so that the instance before serves again, when this run has begun a release that is not finished.
+
+    Which one that is, is on record: what the inventory describes may have changed while it ran.
+    """
     under_way = actual.under_way
-    if under_way is None or (under_way.instance, under_way.run) != (service.instance, run):
+    if under_way is None or under_way.run != run:
         return Plan()
     serves = any(item.running and under_way.serves_before(item.instance) for item in actual.containers)
     if any(under_way.links.values()) and not serves:
@@ -158,7 +161,7 @@ def roll_back(service: Service, actual: Actual, run: str = "") -> Plan:
     current = {link: actual.links.get(link, "") for link in under_way.links}
     return Plan(
         steps=tuple(steps),
-        actions=(f"instance {service.instance} is taken back", *(f"remove container {item.name}" for item in new)),
+        actions=(f"instance {under_way.instance} is taken back", *(f"remove container {item.name}" for item in new)),
         diff=(_text_diff("links", _lines(current), _lines(under_way.links)),) if switched else (),
     )
 
@@ -283,12 +286,14 @@ def _record(service: Service, actual: Actual, begun: bool) -> list[Step]:
     kept = _release.kept([*actual.records, *([] if recorded else [new])], service.release.keep)
     directories = {item.release for item in kept} | {*actual.links.values(), *(item.target for item in service.switch)}
     known = {item.image for item in actual.records}
+    ours = {item.release for item in actual.records}
     steps = [
         *([] if recorded else [Step("record", _release.SERVES)]),
         *([Step("conclude")] if actual.under_way or not recorded else []),
     ]
     if steps or begun:
-        steps += [Step("prune_directory", name) for name in _release.unneeded(actual.release_directories, directories)]
+        folders = [name for name in actual.release_directories if name in ours or _release.is_name(name)]
+        steps += [Step("prune_directory", name) for name in _release.unneeded(folders, directories)]
         images = [name for name in actual.release_images if name in known or _release.is_built_here(name)]
         steps += [Step("prune_image", name) for name in _release.unneeded(images, {item.image for item in kept})]
     return steps

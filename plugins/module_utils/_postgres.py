@@ -56,6 +56,7 @@ class Wanted:
     extensions: tuple[str, ...] = ()
     superuser: str = "postgres"
     superuser_password: str = ""
+    change_password: bool = False
 
 
 @dataclass(frozen=True)
@@ -211,6 +212,7 @@ def plan(wanted: Wanted, actual: Actual) -> Plan:
     """What to run so that the server has what is wanted; nothing when it does. Raises ``ValueError`` for what cannot be changed."""
     check(wanted)
     _check_available(wanted, actual)
+    _check_password(wanted, actual)
     steps = [*_superuser(wanted, actual), *_role(wanted, actual), *_database(wanted, actual), *_extensions(wanted, actual)]
     return Plan(
         statements=tuple(statement for statement, _sentence in steps),
@@ -233,6 +235,17 @@ def _check_available(wanted: Wanted, actual: Actual) -> None:
         raise ValueError(
             f"the server's image does not hold the extension {missing[0]}: "
             "add its Debian package to postgres_packages, or use an image that has it."
+        )
+
+
+def _check_password(wanted: Wanted, actual: Actual) -> None:
+    """A release that serves keeps the password that it was started with. Where none is stored, nobody can have logged in with it."""
+    stored = (actual.role or {}).get("rolpassword")
+    if stored and not wanted.change_password and not verifies(wanted.password, stored):
+        raise ValueError(
+            f"password (postgres_password) is not the one that role {wanted.role} has, and changing it would cut the release that serves "
+            f"off from database {wanted.database}, until one with the new password serves: switch maintenance on "
+            "(playbooks/maintenance.yml -e state=on), run this again with -e change_password=true, and switch maintenance off."
         )
 
 

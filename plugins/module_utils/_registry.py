@@ -39,11 +39,11 @@ _MANIFESTS = ", ".join(
 
 
 class RegistryError(Exception):
-    """The registry cannot be asked: one sentence. `unreachable` when it may simply not be there yet."""
+    """The registry cannot be asked: one sentence. `unreachable` when it may simply not be there yet, `no_login` when the login may not."""
 
-    def __init__(self, message: str, unreachable: bool = False):
+    def __init__(self, message: str, unreachable: bool = False, no_login: bool = False):
         super().__init__(message)
-        self.unreachable = unreachable
+        self.unreachable, self.no_login = unreachable, no_login
 
 
 def has(image: str) -> bool:
@@ -59,6 +59,12 @@ def has(image: str) -> bool:
     except (OSError, ValueError) as error:
         reason = getattr(error, "reason", error)
         raise RegistryError(f"the registry {registry} cannot be asked for {repository}: {reason}", unreachable=True) from None
+    if status in (401, 403) and not login:
+        raise RegistryError(
+            f"the registry {registry} wants a login, and this host has none for it: "
+            "check host_registry_user and host_registry_password, and run the host role.",
+            no_login=True,
+        )
     if status in (401, 403):
         raise RegistryError(
             f"the registry {registry} refuses the login that this host has for it: "

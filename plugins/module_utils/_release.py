@@ -18,6 +18,8 @@ from dataclasses import dataclass, field
 BEGAN = "began"
 SERVES = "serves"
 ROLLED_BACK = "rolled back"
+# Never on record: what a run that did not finish has switched to.
+UNFINISHED = "serves, and is not finished: began"
 
 
 @dataclass(frozen=True)
@@ -96,30 +98,43 @@ def serving(records: t.Iterable[Record]) -> Record | None:
 
 def now(records: t.Iterable[Record], under_way: UnderWay | None) -> Record | None:
     """What serves: the last on record, or what a run that did not finish has switched to."""
-    if under_way and under_way.switched:
-        return Record("(not finished)", under_way.release, under_way.image, under_way.instance, under_way.run)
-    return serving(records)
+    if not (under_way and under_way.switched):
+        return serving(records)
+    began = [item for item in records if (item.instance, item.outcome) == (under_way.instance, BEGAN)]
+    last = began[-1] if began else Record("an unknown time", under_way.release, under_way.image, under_way.instance, under_way.run)
+    return dataclasses.replace(last, outcome=UNFINISHED)
 
 
-def choose(records: t.Sequence[Record], keep: int, release: str = "", unfinished: bool = False) -> Record:
-    """The release to go back to: the named one, or the one before the one that serves, which is the last on record while another is
-    `unfinished`. Raises ``ValueError`` with one sentence.
+def merged(hosts: t.Iterable[t.Iterable[Record]]) -> tuple[Record, ...]:
+    """What several hosts have on record, the oldest first: a host that joined later knows only what it was there for."""
+    return tuple(sorted((record for records in hosts for record in records), key=lambda record: record.at))
+
+
+def choose(records: t.Iterable[Record], keep: int, release: str = "", unfinished: str = "") -> Record:
+    """The release to go back to: the named one, or the newest that is not the one that serves, which is one that is `unfinished`, or
+    else the last on record. Raises ``ValueError`` with one sentence.
     """
     candidates = kept(records, keep)
     names = ", ".join(item.release for item in candidates) or "none"
     if release:
         found = next((item for item in candidates if item.release == release), None)
         if found is None:
-            raise ValueError(f"the release {release} is not kept on this host; kept are: {names}.")
+            raise ValueError(f"the release {release} is not kept; kept are: {names}.")
         return found
-    before = candidates[0 if unfinished else 1 :]
-    if not before:
+    serves = unfinished or (candidates[0].release if candidates else "")
+    before = next((item for item in candidates if item.release != serves), None)
+    if before is None:
         raise ValueError(f"there is no release before the one that serves; kept are: {names}.")
-    return before[0]
+    return before
 
 
 def unneeded(names: t.Iterable[str], needed: t.Container[str]) -> tuple[str, ...]:
     return tuple(name for name in sorted(names) if name not in needed)
+
+
+def is_name(text: str) -> bool:
+    """What a release can be called: its image's tag, or a hash of its image's name. Anything else beside it is somebody's own."""
+    return re.fullmatch(r"[0-9a-f]{12}|[0-9a-f]{16}", text) is not None
 
 
 def is_built_here(image: str) -> bool:

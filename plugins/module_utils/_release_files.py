@@ -58,9 +58,9 @@ def keep_under_way(service: Service, value: _release.UnderWay) -> None:
     _write(f"{service.directory}/under-way.json", _release.to_text(value))
 
 
-def lead_to(release: Release, history: t.Iterable[_release.Record]) -> None:
+def lead_to(release: Release, first: str, history: t.Iterable[_release.Record]) -> None:
     """Links for the web server: this release, and then those that are kept, so that files of all of them are found on every host."""
-    names = list(dict.fromkeys([release.id, *(item.release for item in _release.kept(history, release.keep))]))
+    names = list(dict.fromkeys([first, *(item.release for item in _release.kept(history, release.keep))]))
     _files.make_public(f"{release.directory}/{KEPT}")
     for number, name in enumerate(names[: release.keep]):
         _files.point(f"{release.directory}/{KEPT}/{number}", f"../{name}")
@@ -71,11 +71,13 @@ def conclude(service: Service) -> None:
         os.unlink(f"{service.directory}/under-way.json")
 
 
-def record(service: Service, release: Release, by: str, outcome: str) -> None:
-    """The links come first: what is on record is done."""
-    new = _release.Record(time.strftime("%Y-%m-%dT%H:%M:%S%z"), release.id, service.image, service.instance, by, outcome)
+def record(service: Service, release: Release, by: str, outcome: str, of: _release.UnderWay | None = None) -> None:
+    """The links come first: what is on record is done. `of` is what it is about, where that is not the service as it is described."""
+    name, image, instance = (of.release, of.image, of.instance) if of else (release.id, service.image, service.instance)
+    # In UTC, since hosts' records are compared.
+    new = _release.Record(time.strftime("%Y-%m-%dT%H:%M:%S+0000", time.gmtime()), name, image, instance, by, outcome)
     path = f"{service.directory}/releases.jsonl"
-    lead_to(release, [*records(service.directory), new])
+    lead_to(release, name, [*records(service.directory), new])
     before = _text(path)
     torn = bool(before) and not before.endswith("\n")
     with open(path, "a", encoding="utf-8") as file:

@@ -18,7 +18,8 @@ import time
 import typing as t
 from dataclasses import dataclass
 
-LOCK_DIRECTORY = "/run/lock/berth"
+# Not below /run/lock, where everybody may write: a link that waits there would have root write where somebody else wants.
+LOCK_DIRECTORY = "/run/berth"
 
 
 class EngineError(Exception):
@@ -75,14 +76,16 @@ def wait_for_engine(seconds: float = 30) -> None:
 
 
 @contextlib.contextmanager
-def project_lock(project: str, holder: str, timeout: float = 600) -> t.Iterator[str]:
-    """One run at a time per project and host. Yields a sentence about who was waited for, or an empty string.
+def service_lock(project: str, service: str, holder: str, timeout: float = 600) -> t.Iterator[str]:
+    """One run at a time per service of a project and host. Yields a sentence about who was waited for, or an empty string.
+
+    Per service, so that a long migration keeps nobody from switching maintenance on. What services share is made so that two may make it.
 
     The kernel drops the lock with the process that holds it, so that a module which outlives its killed controller is waited for,
     and a dead one is not.
     """
-    os.makedirs(LOCK_DIRECTORY, mode=0o700, exist_ok=True)
-    with open(f"{LOCK_DIRECTORY}/{project}.lock", "a+", encoding="utf-8") as lock:
+    name = f"{project}-{service}"
+    with open(_lock_file(name), "r+", encoding="utf-8") as lock:
         started, waited_for = time.monotonic(), ""
         while True:
             try:
@@ -92,10 +95,30 @@ def project_lock(project: str, holder: str, timeout: float = 600) -> t.Iterator[
                 lock.seek(0)
                 waited_for = lock.read().strip() or "another run"
                 if time.monotonic() - started > timeout:
-                    raise EngineError(f"project {project} on this host is still being changed by {waited_for}; try again later.") from None
+                    raise EngineError(f"{name} on this host is still being changed by {waited_for}; try again later.") from None
                 time.sleep(0.2)
         lock.seek(0)
         lock.truncate()
         lock.write(f"{holder}, process {os.getpid()} on the host, since {time.strftime('%Y-%m-%d %H:%M:%S %z')}")
         lock.flush()
         yield f"waited {time.monotonic() - started:.0f} s for {waited_for}" if waited_for else ""
+
+
+def _lock_file(name: str) -> int:
+    """Opened below a directory that is ours alone, following no link."""
+    try:
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(LOCK_DIRECTORY, 0o700)
+        directory = os.open(LOCK_DIRECTORY, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+        try:
+            found = os.fstat(directory)
+            if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+                raise EngineError(f"others than root may write to {LOCK_DIRECTORY} on this host: remove it, the next run makes it anew.")
+            return os.open(f"{name}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=directory)
+        finally:
+            os.close(directory)
+    except OSError as error:
+        why = f"{error.filename or LOCK_DIRECTORY}: {error.strerror}"
+        raise EngineError(
+            f"no lock can be taken in {LOCK_DIRECTORY} on this host ({why}): be root, and remove it if it is in the way."
+        ) from None

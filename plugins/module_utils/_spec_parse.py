@@ -37,6 +37,14 @@ def _strings(values: dict[str, t.Any] | None) -> dict[str, str]:
     return {str(key): value if isinstance(value, str) else json.dumps(value) for key, value in (values or {}).items()}
 
 
+def _given(name: str, values: dict[str, t.Any] | None) -> dict[str, str]:
+    """What a program is told. Nothing would become the text "null"."""
+    for key, value in (values or {}).items():
+        if value is None:
+            raise ValueError(f"service.{name}.{key} is empty (null): give it a value, or take it out.")
+    return _strings(values)
+
+
 def _probe(values: dict[str, t.Any] | None) -> Probe | None:
     if not values:
         return None
@@ -98,8 +106,8 @@ def parse(values: dict[str, t.Any]) -> Service:
         directory=given["directory"].rstrip("/"),
         health=Health(**{**given["health"], "command": tuple(given["health"]["command"])}),
         memory=given["memory"],
-        env=_strings(given.get("env")),
-        secrets=_strings(given.get("secrets")),
+        env=_given("env", given.get("env")),
+        secrets=_given("secrets", given.get("secrets")),
         config=Config(files=_strings(config["files"]), path=config.get("path") or "/etc/berth") if config else None,
         directories=tuple(
             Directory(

@@ -21,7 +21,7 @@ import tarfile
 import typing as t
 from pathlib import Path
 
-from ansible_collections.berth.django.plugins.module_utils import _files
+from ansible_collections.berth.django.plugins.module_utils import _files, _release
 from ansible_collections.berth.django.plugins.module_utils._release_files import KEPT
 
 
@@ -93,4 +93,4 @@ def arrange(directory: str, release: str, serves: str, keep: int) -> None:
 
 def present(directory: str) -> dict[str, float]:
     folders = (item for item in Path(directory).glob("*") if item.is_dir() and not item.is_symlink() and not item.name.endswith(".tmp"))
-    return {item.name: item.stat().st_mtime for item in folders if item.name != KEPT}
+    return {item.name: item.stat().st_mtime for item in folders if _release.is_name(item.name)}

@@ -98,7 +98,8 @@ def _conclude(execution: Execution, _target: str) -> None:
 
 def _record(execution: Execution, outcome: str) -> None:
     if execution.service.release:
-        _release_files.record(execution.service, execution.service.release, execution.by, outcome)
+        taken_back = execution.actual.under_way if outcome == _release.ROLLED_BACK else None
+        _release_files.record(execution.service, execution.service.release, execution.by, outcome, taken_back)
 
 
 def _prune_directory(execution: Execution, name: str) -> None:

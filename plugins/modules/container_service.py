@@ -491,7 +491,7 @@ options:
     type: str
     default: ""
 notes:
-  - One run at a time per project and host. Another run waits, and is told for whom.
+  - One run at a time per service of a project and host. Another run waits, and is told for whom.
   - Exit code 1 of a health check is C(unhealthy) to Docker; other codes work too.
 seealso:
   - module: berth.django.django_migrate
@@ -613,7 +613,7 @@ def main() -> None:
         service = parse(module.params["service"])
         if module.check_mode:
             module.exit_json(**converge(module, service))
-        with _shell.project_lock(service.project, module.params["holder"]) as waited:
+        with _shell.service_lock(service.project, service.name, module.params["holder"]) as waited:
             if waited:
                 module.warn(waited)
             module.exit_json(**converge(module, service))

@@ -40,7 +40,7 @@ options:
     choices: [present, absent]
     default: present
   held:
-    description: Whether this run took the lock before. It is an error then when another run has it now.
+    description: Whether this run took the lock before. It is an error then when it is not this run's any more, also when nobody has it.
     type: bool
     default: false
   wait:
@@ -99,6 +99,10 @@ locked_by:
     run:
       description: Identifies it.
       type: str
+lost:
+  description: Whether a lock that this run took before is not its own any more.
+  type: bool
+  returned: with O(held=true), when it is lost
 """
 
 from ansible.module_utils.basic import AnsibleModule
@@ -125,10 +129,13 @@ def main() -> None:
         holder = _deploy_lock.read(path)
         module.exit_json(changed=False, **({"locked_by": _deploy_lock.describe(holder)} if holder else {}))
     try:
-        with _shell.project_lock(values["project"], values["holder"]):
+        with _shell.service_lock(values["project"], "deploy", values["holder"]):
             if values["state"] == "absent":
                 _deploy_lock.give_back(path, values["run"])
                 module.exit_json(changed=False)
+            if values["held"] and not _deploy_lock.holds(path, values["run"]):
+                other = _deploy_lock.read(path)
+                module.exit_json(changed=False, lost=True, **({"locked_by": _deploy_lock.describe(other)} if other else {}))
             other = _deploy_lock.take(path, values["run"], values["holder"], values["break_run"])
     except _shell.EngineError as error:
         module.fail_json(msg=str(error))

@@ -25,8 +25,8 @@ attributes:
     details: >-
       Runs C(collectstatic --dry-run). Where that cannot be done (no Docker Engine, no image yet) nothing fails: RV(unknown) says why.
   diff_mode:
-    support: none
-    details: Static files are many and large; the counts tell what happened.
+    support: partial
+    details: Static files are many and large. It shows how many are copied and deleted.
 options:
   clear:
     description: >-
@@ -138,7 +138,9 @@ def collectstatic(module: AnsibleModule, project: _manage.Project) -> dict[str, 
     unknown = ["how many of the new files get a compressed copy"] if module.check_mode and compressing and collected.copied else []
     changed = collected.changed or compressed > 0
     contents = _static_record.contents(directory) if directory else ""
-    return dict(changed=changed, unknown=unknown, compressed=compressed, contents=contents, **dataclasses.asdict(collected))
+    told = f"static files: {collected.copied} to copy, {collected.deleted} to delete, {collected.unmodified} there already\n"
+    diff = {"diff": {"prepared": told}} if changed else {}
+    return dict(changed=changed, unknown=unknown, compressed=compressed, contents=contents, **diff, **dataclasses.asdict(collected))
 
 
 def host_directory(project: _manage.Project, root: str | None) -> str:

@@ -34,6 +34,9 @@ options:
         know counts as one that it cannot run on.
       - It is on the same host, and has the same O(python), O(chdir) and O(settings).
     type: str
+  serving_image:
+    description: Its image, which is asked in a throw-away container like that of O(service) where O(serving) does not run.
+    type: str
   database:
     description: Alias of the database in the project's C(DATABASES).
     type: str
@@ -82,8 +85,11 @@ unknown:
   returned: in check mode
 """
 
+import dataclasses
+
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.berth.django.plugins.module_utils import _django, _manage
+from ansible_collections.berth.django.plugins.module_utils._shell import EngineError
 
 
 def check(module: AnsibleModule, project: _manage.Project) -> dict[str, object]:
@@ -92,8 +98,7 @@ def check(module: AnsibleModule, project: _manage.Project) -> dict[str, object]:
     found = ask(project, "compare", module.params["database"])
     answer = {"incompatible": [], "strange": [".".join(key) for key in found["unknown"]], "back_to": {}}
     if found["unknown"] and serving:
-        other = _manage.another(project, serving, module.params["entrypoint"] is not None)
-        answer = ask(other, "cannot_run", module.params["database"], unknown=found["unknown"])
+        answer = ask_serving(module, project, serving, found["unknown"])
     result = dict(
         changed=False,
         unknown_migrations=[".".join(key) for key in found["unknown"]],
@@ -107,6 +112,19 @@ def check(module: AnsibleModule, project: _manage.Project) -> dict[str, object]:
     if problem:
         raise _manage.CommandFailed(problem, **result)
     return result
+
+
+def ask_serving(module: AnsibleModule, project: _manage.Project, serving: str, unknown: list[object]) -> dict:
+    """A rollback is wanted most when what serves has crashed."""
+    database, image = module.params["database"], module.params["serving_image"]
+    try:
+        other = _manage.another(project, serving, module.params["entrypoint"] is not None)
+        return ask(other, "cannot_run", database, unknown=unknown)
+    except EngineError:
+        if not (image and project.service):
+            raise
+    of_image = dataclasses.replace(project, service=dataclasses.replace(project.service, image=image), container="")
+    return ask(of_image, "cannot_run", database, unknown=unknown)
 
 
 def ask(project: _manage.Project, do: str, database: str, **more: object) -> dict:
@@ -123,6 +141,7 @@ def main() -> None:
         argument_spec=dict(
             **_django.ARGUMENT_SPEC,
             serving=dict(type="str"),
+            serving_image=dict(type="str"),
             database=dict(type="str", default="default"),
         ),
         required_one_of=_django.ONE_OF,

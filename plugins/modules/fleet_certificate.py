@@ -10,6 +10,7 @@ module: fleet_certificate
 short_description: A server certificate from the fleet's own authority
 description:
   - Makes a certificate authority for the fleet once, on the controller, and issues server certificates from it.
+  - Where there is none, one is made with O(make) only. Hosts that trust the one that is missing would trust nothing from another one.
   - A certificate is issued anew when it ends soon, when its names change, or when the authority changed.
   - Runs on the controller only, no host is asked.
 version_added: 0.1.0
@@ -17,7 +18,9 @@ author: berth.django contributors (@berth)
 attributes:
   check_mode:
     support: full
-    description: Writes nothing. Certificates that are not there yet are made in memory, so that later tasks have a value of the right form.
+    description: >-
+      Keeps nothing. Certificates that are not there yet are made for the rest of the run, so that later tasks have a value of the right
+      form.
   diff_mode:
     support: full
     description: Names what would be, or was, made.
@@ -46,6 +49,15 @@ options:
     description: A certificate that ends within this many days is issued anew.
     type: int
     default: 30
+  make:
+    description: Whether the authority is made where there is none. It is an error otherwise.
+    type: bool
+    default: false
+  trusting:
+    description: Hosts that trust an authority of the fleet already. No other one is made as long as there are any.
+    type: list
+    elements: str
+    default: []
   ca_certificate:
     description: Certificate (PEM) of an authority that is used in place of the fleet's own.
     type: str

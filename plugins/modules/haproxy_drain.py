@@ -121,7 +121,7 @@ def main() -> None:
     try:
         if module.check_mode:
             module.exit_json(**converge(module))
-        with _shell.project_lock(module.params["project"], module.params["holder"]) as waited:
+        with _shell.service_lock(module.params["project"], "haproxy", module.params["holder"]) as waited:
             if waited:
                 module.warn(waited)
             module.exit_json(**converge(module))

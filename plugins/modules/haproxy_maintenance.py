@@ -68,7 +68,7 @@ processes:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.berth.django.plugins.module_utils import _maintenance
-from ansible_collections.berth.django.plugins.module_utils._shell import EngineError, project_lock
+from ansible_collections.berth.django.plugins.module_utils._shell import EngineError, service_lock
 
 
 def maintain(directory: str, on: bool, check: bool) -> dict[str, object]:
@@ -100,7 +100,7 @@ def main() -> None:
         if module.check_mode:
             result = maintain(module.params["directory"], on, check=True)
         else:
-            with project_lock(module.params["project"], module.params["holder"]) as waited:
+            with service_lock(module.params["project"], "haproxy", module.params["holder"]) as waited:
                 if waited:
                     module.warn(waited)
                 result = maintain(module.params["directory"], on, check=False)

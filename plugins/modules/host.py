@@ -51,6 +51,10 @@ options:
       ca:
         description: Certificate (PEM) that the registry's is signed by. Not needed for one that the system trusts.
         type: str
+      replace_ca:
+        description: Whether O(registry.ca) may take the place of another one that the host has. It is an error otherwise.
+        type: bool
+        default: false
       username:
         description: Name for the login. Without it, there is none.
         type: str
@@ -85,6 +89,14 @@ options:
         description: Numeric group.
         type: int
         default: 0
+  only_ask:
+    description: Changes nothing, and returns RV(trusts) and nothing else.
+    type: bool
+    default: false
+  defer_disruption:
+    description: Set by the action plugin. Leaves an engine that runs containers with the settings that it has, and says so in RV(deferred).
+    type: bool
+    default: false
   holder:
     description: Filled in by the action plugin. Who runs this, for whoever waits for it.
     type: str
@@ -106,6 +118,14 @@ actions:
   returned: success
   type: list
   elements: str
+trusts:
+  description: Whether the host has a certificate for O(registry) already.
+  returned: with O(only_ask=true)
+  type: bool
+deferred:
+  description: Whether the engine has still to take its settings over.
+  returned: success
+  type: bool
 unknown:
   description: What check mode could not find out.
   returned: success
@@ -115,7 +135,7 @@ unknown:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.berth.django.plugins.module_utils import _host_converge
-from ansible_collections.berth.django.plugins.module_utils._shell import EngineError, project_lock
+from ansible_collections.berth.django.plugins.module_utils._shell import EngineError, service_lock
 
 DIRECTORY = dict(
     path=dict(type="path", required=True),
@@ -126,6 +146,7 @@ DIRECTORY = dict(
 REGISTRY = dict(
     address=dict(type="str", required=True),
     ca=dict(type="str"),
+    replace_ca=dict(type="bool", default=False),
     username=dict(type="str"),
     password=dict(type="str", no_log=True),
 )
@@ -140,15 +161,19 @@ def main() -> None:
             registry=dict(type="dict", options=REGISTRY),
             sysctls=dict(type="dict", default={}),
             directories=dict(type="list", elements="dict", options=DIRECTORY, default=[]),
+            only_ask=dict(type="bool", default=False),
+            defer_disruption=dict(type="bool", default=False),
             holder=dict(type="str", default="unknown"),
         ),
         supports_check_mode=True,
     )
+    if module.params["only_ask"]:
+        module.exit_json(changed=False, trusts=_host_converge.trusts(module.params["registry"] or {}))
     try:
         if module.check_mode:
             work = _host_converge.converge(module.params, check=True)
         else:
-            with project_lock("berth-host", module.params["holder"]) as waited:
+            with service_lock("berth", "host", module.params["holder"]) as waited:
                 if waited:
                     module.warn(waited)
                 work = _host_converge.converge(module.params, check=False)
@@ -156,7 +181,7 @@ def main() -> None:
         module.fail_json(msg=str(error))
     for warning in work.warnings:
         module.warn(warning)
-    module.exit_json(changed=bool(work.actions), actions=work.actions, diff=work.diffs, unknown=work.unknown)
+    module.exit_json(changed=bool(work.actions), actions=work.actions, diff=work.diffs, deferred=work.deferred, unknown=work.unknown)
 
 
 if __name__ == "__main__":

@@ -120,7 +120,7 @@ def main() -> None:
     try:
         if "ask" in request:
             module.exit_json(**ask(module, request))
-        with _shell.project_lock("berth-images", module.params["holder"], timeout=1800) as waited:
+        with _shell.service_lock("berth", "images", module.params["holder"], timeout=1800) as waited:
             if waited:
                 module.warn(waited)
             try:

@@ -13,7 +13,8 @@ description:
     each in one sentence that names variable, host and remedy.
   - Looks for groups without a host, missing and weak secrets, unknown keys and values of the wrong type, addresses that are missing or
     double, project names that cannot be used or that stand for two projects, and uploads that would be seen by one web host only.
-  - Opens no connection. The playbook C(berth.django.site) runs it first, on C(localhost).
+  - Runs on the controller and opens no connection, whichever host it is a task of, and always looks at all hosts.
+    The playbooks C(berth.django.site) and C(berth.django.deploy) run it first, once, on a host that C(--limit) leaves.
 author:
   - berth.django contributors
 options:
@@ -34,9 +35,10 @@ attributes:
 """
 
 EXAMPLES = r"""
-# In the first play of a playbook, on localhost
+# In the first play of a playbook, also on hosts that --limit may name
 - name: Check the inventory
   berth.django.inventory_check:
+  run_once: true
 
 - name: Look at the database's hosts only
   berth.django.inventory_check:

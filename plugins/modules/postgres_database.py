@@ -38,7 +38,7 @@ options:
     type: str
     required: true
   project:
-    description: Project that the container belongs to. One run at a time changes a project on a host.
+    description: Project that the container belongs to. One run at a time changes its database.
     type: str
     required: true
   role:
@@ -49,6 +49,12 @@ options:
     description: Its password.
     type: str
     required: true
+  change_password:
+    description:
+      - Whether the role may be given another password than it has. Whoever was started with the one before can make no new connection then.
+      - Without it, another password than the one it has is an error.
+    type: bool
+    default: false
   database:
     description: Name of the database.
     type: str
@@ -154,6 +160,7 @@ def converge(module: AnsibleModule) -> dict[str, object]:
         extensions=tuple(parameters["extensions"]),
         superuser=parameters["superuser"],
         superuser_password=parameters["superuser_password"] or "",
+        change_password=parameters["change_password"],
     )
     _postgres.check(wanted)
     actual = ask(module, wanted)
@@ -175,6 +182,7 @@ def main() -> None:
             project=dict(type="str", required=True),
             role=dict(type="str", required=True),
             password=dict(type="str", required=True, no_log=True),
+            change_password=dict(type="bool", default=False),
             database=dict(type="str", required=True),
             encoding=dict(type="str", default="UTF8"),
             locale=dict(type="str", default="C.UTF-8"),
@@ -190,7 +198,7 @@ def main() -> None:
     try:
         if module.check_mode:
             module.exit_json(**converge(module))
-        with _shell.project_lock(module.params["project"], module.params["holder"]) as waited:
+        with _shell.service_lock(module.params["project"], "postgres", module.params["holder"]) as waited:
             if waited:
                 module.warn(waited)
             module.exit_json(**converge(module))

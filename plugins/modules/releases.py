@@ -28,16 +28,6 @@ options:
     description: Releases that are kept, the one that serves included.
     type: int
     default: 5
-  choose:
-    description: Whether to find the release to go back to. It is an error then when there is none.
-    type: bool
-    default: false
-  release:
-    description: >-
-      The release to go back to. By default the one before the one that serves, which is the last on record while another one is not
-      finished.
-    type: str
-    default: ""
   holder:
     description: Who runs this. Set by the action plugin.
     type: str
@@ -47,11 +37,10 @@ seealso:
 """
 
 EXAMPLES = r"""
-- name: Find the release before the one that serves
+- name: Read which releases are on record
   berth.django.releases:
     directory: /srv/berth/music/django_uwsgi
-    choose: true
-  register: found
+  register: releases
 """
 
 RETURN = r"""
@@ -78,11 +67,10 @@ serving:
     outcome:
       description: V(began), V(serves), or V(rolled back) for one that was taken back before it was finished.
       type: str
-chosen:
-  description: The release to go back to.
-  type: dict
-  returned: with O(choose=true)
-  contains: *record
+unfinished:
+  description: Name of the release that a run began and did not finish. Empty when there is none.
+  type: str
+  returned: success
 kept:
   description: Releases that are kept, the newest first.
   type: list
@@ -124,8 +112,6 @@ def main() -> None:
         argument_spec=dict(
             directory=dict(type="path", required=True),
             keep=dict(type="int", default=5),
-            choose=dict(type="bool", default=False),
-            release=dict(type="str", default=""),
             holder=dict(type="str", default="unknown"),
         ),
         supports_check_mode=True,
@@ -143,13 +129,9 @@ def main() -> None:
         ),
         kept=[dataclasses.asdict(item) for item in kept],
         audit=[dataclasses.asdict(item) for item in records],
+        unfinished=under_way.release if under_way else "",
         **({"serving": dataclasses.asdict(serving)} if serving else {}),
     )
-    try:
-        if values["choose"]:
-            result["chosen"] = dataclasses.asdict(_release.choose(records, values["keep"], values["release"], under_way is not None))
-    except ValueError as error:
-        module.fail_json(msg=str(error), **result)
     module.exit_json(**result)
 
 

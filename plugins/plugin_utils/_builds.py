@@ -27,7 +27,10 @@ from ansible_collections.berth.django.plugins.module_utils._build import Build, 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
 # Never part of a source, unless its .dockerignore takes it back with "!": it differs from checkout to checkout, or is secret.
-ALWAYS_IGNORED = "\n".join((".git", ".hg", ".svn", "**/__pycache__", "**/*.py[cod]", ".venv", "venv", "**/.env", "**/.DS_Store"))
+# In .berth is the certificate authority of a fleet whose inventory lies in its project.
+ALWAYS_IGNORED = "\n".join(
+    ("**/.git", "**/.hg", "**/.svn", "**/.berth", "**/.env", "**/.env.*", ".venv", "venv", "**/__pycache__", "**/*.py[cod]", "**/.DS_Store")
+)
 # Stable times and owners in the tar: the same files are the same layer, whoever checked them out, and when.
 TIME = 946684800
 

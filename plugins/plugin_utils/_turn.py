@@ -14,6 +14,7 @@ import fcntl
 import os
 import time
 import types
+import typing as t
 
 from ansible import constants
 
@@ -58,3 +59,20 @@ class Turn:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None) -> None:
         os.close(self._place)
+
+
+def in_turn(name: str, host: str, left: str, work: t.Callable[[], dict[str, t.Any]], at_once: int = 1) -> dict[str, t.Any]:
+    """Does `work` when it is the host's turn, unless another one failed in its own: then `left` was left as it was."""
+    with Turn(name, at_once) as turn:
+        if turn.failed_host:
+            return dict(
+                failed=True,
+                msg=f"{turn.failed_host} failed in its turn, so {left} was left as it was on this host and runs on.",
+            )
+        result: dict[str, t.Any] = dict(failed=True)  # also when the host is lost in its turn
+        try:
+            result = work()
+        finally:
+            if result.get("failed"):
+                turn.fail(host)
+    return result

@@ -310,18 +310,18 @@ def test_absent(base_image: str, directory: Path) -> None:
 
 def test_a_second_run_waits_and_is_told_for_whom() -> None:
     program = (
-        "import sys, time; from ansible_collections.berth.django.plugins.module_utils._shell import project_lock\n"
-        "with project_lock('converge', 'alice@laptop'): print('held', flush=True); time.sleep(60)"
+        "import sys, time; from ansible_collections.berth.django.plugins.module_utils._shell import service_lock\n"
+        "with service_lock('converge', 'app', 'alice@laptop'): print('held', flush=True); time.sleep(60)"
     )
     holder = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": ":".join(sys.path)})
     try:
         assert holder.stdout is not None
         holder.stdout.readline()
-        with pytest.raises(_shell.EngineError, match="alice@laptop"), _shell.project_lock("converge", "bob", timeout=0.5):
+        with pytest.raises(_shell.EngineError, match="alice@laptop"), _shell.service_lock("converge", "app", "bob", timeout=0.5):
             pass
         started = time.monotonic()
         os.kill(holder.pid, signal.SIGKILL)  # the kernel gives up the lock of a dead process at once
-        with _shell.project_lock("converge", "bob", timeout=20):
+        with _shell.service_lock("converge", "app", "bob", timeout=20):
             assert time.monotonic() - started < 5
     finally:
         holder.kill()

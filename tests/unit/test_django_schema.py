@@ -187,7 +187,7 @@ class Module:
     """What django_schema_check uses of an AnsibleModule."""
 
     def __init__(self, serving: str | None) -> None:
-        self.params = {"serving": serving, "database": "default", "entrypoint": None}
+        self.params = {"serving": serving, "serving_image": None, "database": "default", "entrypoint": None}
 
 
 class Asked:

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-from ansible_collections.berth.django.plugins.module_utils import _build
+from ansible_collections.berth.django.plugins.module_utils import _build, _image_builder, _registry
 from ansible_collections.berth.django.plugins.plugin_utils import _build_secrets, _builds
 
 IGNORED = [
@@ -121,6 +122,11 @@ def project(tmp_path: Path) -> _build.Build:
         source / "app/__pycache__/x.pyc": "",
         source / "app/x.py": "",
         source / ".git/config": "",
+        source / "app/.git/config": "",
+        source / "app/.env.production": "PASSWORD=1",
+        source / "inventory/.berth/ca/fleet.key": "secret",
+        source / "app/.hg/x": "",
+        source / "app/.svn/x": "",
     }.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text)
@@ -180,6 +186,24 @@ def test_a_missing_requirements_file_names_its_variable(project: _build.Build) -
     build = _build.Build("app", project.context, project.source, ("nope.txt",), {}, {"pip": "django_uwsgi_requirements"})
     with pytest.raises(ValueError, match=r"^django_uwsgi_requirements: there is no file nope.txt"):
         list(_builds.find(build))
+
+
+def answering(status: int) -> Callable[..., tuple[int, dict[str, str]]]:
+    return lambda *_words: (status, {})
+
+
+@pytest.mark.parametrize("status", [401, 403])
+@pytest.mark.parametrize(("login", "tolerant", "why"), [("", True, ""), ("", False, "wants a login"), ("eA==", True, "refuses the login")])
+def test_check_mode_before_the_first_login(status: int, login: str, tolerant: bool, why: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until a host role that was not only asked has logged in, what the registry has is not known. A login that is refused is an error."""
+    monkeypatch.setattr(_registry, "_head", answering(status))
+    monkeypatch.setattr(_registry, "_login", lambda _registry: login)
+    if why:
+        with pytest.raises(_registry.RegistryError, match=why):
+            _image_builder.missing(["registry.example.org/app:1"], push=True, tolerant=tolerant)
+    else:
+        images, (unknown,) = _image_builder.missing(["registry.example.org/app:1"], push=True, tolerant=tolerant)
+        assert images == ["registry.example.org/app:1"] and "wants a login" in unknown and unknown.endswith("is not known")
 
 
 PIP = [

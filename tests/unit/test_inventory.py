@@ -38,7 +38,7 @@ def test_groups(groups: dict[str, list[str]], expected: list[str]) -> None:
     ("addresses", "words"),
     [
         ({"a": "10.0.0.1", "b": "10.0.0.2"}, []),
-        ({"a": "fd00::1"}, []),
+        ({"a": "fd00::1"}, ["berth_address of host a is fd00::1, but containers speak IPv4 only"]),
         ({"a": "127.0.0.1"}, []),
         ({"a": None}, ["berth_address is missing for host a"]),
         ({"a": ""}, ["berth_address is missing for host a"]),
@@ -47,7 +47,6 @@ def test_groups(groups: dict[str, list[str]], expected: list[str]) -> None:
         ({"a": "0.0.0.0"}, ["other hosts cannot reach"]),
         ({"a": "127.0.0.1", "b": "10.0.0.2"}, ["berth_address of host a is 127.0.0.1, which other hosts cannot reach"]),
         ({"a": "10.0.0.1", "b": "10.0.0.1"}, ["10.0.0.1 stands for two hosts, a and b"]),
-        ({"a": "fd00::1", "b": "fd00:0::1"}, ["stands for two hosts, a and b"]),
     ],
 )
 def test_addresses(addresses: dict[str, Any], words: list[str]) -> None:
@@ -96,6 +95,13 @@ def test_weakness(name: str, secret: str, reason: str | None) -> None:
             [{"password": STRONG}, {"password": "admin"}],
             ["x_y[1].password"],
         ),
+        ({"type": "str", "no_log": True}, None, []),  # missing_problems tells of it where it is required
+        ({"type": "str", "no_log": True}, 123456789012, ["x_y"]),
+        (
+            {"type": "dict", "no_log": True},
+            {"A": None, "B": 7, "C": True, "D": 1.5, "EMAIL_PORT": 25},
+            ["x_y.A", "x_y.B", "x_y.C", "x_y.D"],
+        ),
     ],
 )
 def test_secrets_are_found_by_no_log(option: dict[str, Any], value: Any, where: list[str]) -> None:
@@ -139,6 +145,7 @@ def test_unknown_keys(values: dict[str, Any], expected: list[str]) -> None:
         ({"required": True, "no_log": True}, {}, [], "x_y is missing for host web1: make a value with"),
         ({"required": True}, {"x_y": 0}, [], None),
         ({"required": True, "no_log": True}, {"x_y": ""}, [], "x_y of host web1 is empty"),
+        ({"required": True, "no_log": True}, {"x_y": None}, [], "x_y of host web1 is empty"),
         ({"no_log": True}, {"x_y": ""}, ["x_y"], None),
         ({"no_log": True}, {}, [], None),
         ({}, {}, [], None),
@@ -213,6 +220,38 @@ def test_tcp_upstream_needs_an_app_that_listens_for_other_hosts(web: str, listen
 def test_there_is_always_a_release_to_go_back_to(keep: int | None, refused: bool) -> None:
     found = inventory.release_problems([role("web1", "django_uwsgi", django_uwsgi_keep_releases=keep)])
     assert [sentence.split(":")[0] for sentence in found] == ["django_uwsgi_keep_releases of host web1 is 1"] * refused
+
+
+AGREEING: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
+    # nginx, django_uwsgi, refused
+    ({"nginx_static_url": "/s/"}, {"django_uwsgi_static_url": "/static/"}, True),
+    ({"nginx_static_url": "/s/"}, {"django_uwsgi_static_url": "s/"}, False),
+    ({"nginx_static_url": "/s/"}, {"django_uwsgi_static_url": "https://files.example.org/"}, False),
+    ({"nginx_static_url": "/s/"}, {}, False),
+    ({}, {"django_uwsgi_static_url": "/static/"}, False),
+    ({"nginx_media_url": "/m/"}, {"django_uwsgi_media_url": "/media/"}, True),
+    ({"nginx_media_url": "/m/"}, {"django_uwsgi_media_url": ""}, False),
+    ({"nginx_upstream": "tcp", "nginx_upstream_port": 8001}, {"django_uwsgi_port": 9001}, True),
+    ({"nginx_upstream": "tcp", "nginx_upstream_port": 8001}, {"django_uwsgi_port": "8001"}, False),
+    ({"nginx_upstream": "unix", "nginx_upstream_port": 8001}, {"django_uwsgi_port": 9001}, False),
+    ({"nginx_static_url": "/s/"}, {"django_uwsgi_static_url": "/static/", "django_uwsgi_project": "another"}, False),
+]
+
+
+@pytest.mark.parametrize(("web", "app", "refused"), AGREEING)
+def test_what_services_are_told_of_each_other_agrees(web: dict[str, Any], app: dict[str, Any], refused: bool) -> None:
+    webs = [role(host, **{"nginx_project": "music", **web}) for host in ("web1", "web2")]
+    found = inventory.agreement_problems([*webs, role("app1", "django_uwsgi", **{"django_uwsgi_project": "music", **app})])
+    assert len(found) == refused
+    assert not refused or (f"{[*web][-1]} of hosts web1, web2 is" in found[0] and f"but {[*app][-1]} of app1 is" in found[0])
+
+
+def test_the_balancer_asks_the_port_that_nginx_listens_on() -> None:
+    balancer = role("lb1", "haproxy", haproxy_server_port=8000)
+    assert inventory.agreement_problems([balancer, role("web1", nginx_port=8000)]) == []
+    assert inventory.agreement_problems([balancer, role("web1", nginx_port=8000), role("web2", nginx_port=9000)]) == [
+        "haproxy_server_port of host lb1 is 8000, but nginx_port of web2 is 9000: make them the same."
+    ]
 
 
 def test_what_hosts_share_is_told_once() -> None:

@@ -88,6 +88,7 @@ def vault_as_delivered(inventory: Path) -> None:
     shutil.copy(ROOT / "inventories" / "production.example" / ALL / "vault.yml", inventory / ALL / "vault.yml")
 
 
+REMOVE = "Compare the name that was given with the project's"
 NEW = "make a value with `openssl rand -hex 32` and keep it in a vault file."
 WEB = "web1.example.com, web2.example.com"
 SUPERUSER = {"username": "admin", "password": "{{ vault_django_superuser_password }}"}
@@ -149,6 +150,63 @@ REFUSED: list[tuple[str, Change, list[str]]] = [
         ],
     ),
 ]
+
+
+LIMIT = ("--limit", "web2.example.com")
+GUARDED: list[tuple[str, Change, tuple[str, ...], str, str]] = [
+    # playbook, change, words, task, what is said of web2 or of the balancer
+    (
+        "site.yml",
+        project(postgres_password="password"),
+        LIMIT,
+        "Refuse an inventory that cannot work",
+        "postgres_password of host db1.example.com",
+    ),
+    (
+        "deploy.yml",
+        project(postgres_password=7),
+        LIMIT,
+        "Refuse an inventory that cannot work",
+        "postgres_password of host db1.example.com",
+    ),
+    ("remove.yml", project(), LIMIT, REMOVE, "This takes shop off web2.example.com. To do it, add: -e remove=shop"),
+    ("remove.yml", host("web2.example.com", berth_project="blog"), ("-e", "remove=shop"), REMOVE, "This takes blog off web2.example.com."),
+    ("maintenance.yml", project(), ("--limit", "lb1.example.com"), "Ask for on or off", "add -e state=on or -e state=off"),
+]
+
+
+@pytest.mark.parametrize(("playbook", "change", "words", "task", "said"), GUARDED)
+def test_limit_leaves_the_guards(inventory: Path, playbook: str, change: Change, words: tuple[str, ...], task: str, said: str) -> None:
+    """A guard in a play of localhost would be left out with it, and nothing is done before the guard has spoken."""
+    change(inventory)
+    code, shown = run(inventory, "ansible-playbook", str(ROOT / "playbooks" / playbook), *words)
+    assert code != 0, shown
+    assert re.findall(r"^TASK \[(.*)\]", shown, re.MULTILINE) == [task], shown
+    assert shown.count("FAILED! =>") == 1 and said in shown, shown
+
+
+def test_site_leaves_a_company_s_other_hosts_alone(inventory: Path) -> None:
+    groups = yaml.safe_load((inventory / "hosts.yml").read_text())
+    groups["all"]["children"]["mail"] = {"hosts": {"mail1.example.com": {}}}
+    (inventory / "hosts.yml").write_text(yaml.safe_dump(groups))
+    code, shown = run(inventory, "ansible-playbook", str(ROOT / "site.yml"), "--list-hosts")
+    assert code == 0 and "db1.example.com" in shown and "mail1.example.com" not in shown, shown
+
+
+def test_without_uploads_nginx_looks_for_none(inventory: Path) -> None:
+    """And what services are told of each other follows one variable."""
+    project(django_uwsgi_media_url="", django_uwsgi_static_url="/files/", nginx_port=8800)(inventory)
+    names = (
+        "nginx_media_path",
+        "nginx_media_url",
+        "nginx_static_url",
+        "nginx_static_releases",
+        "nginx_upstream_port",
+        "haproxy_server_port",
+    )
+    told = "{{ " + " ~ ' ' ~ ".join(f"({name} | string or '-')" for name in names) + " }}"
+    code, shown = run(inventory, "ansible", "web1.example.com", "--module-name", "ansible.builtin.debug", "--args", f'msg="{told}"')
+    assert code == 0 and '"msg": "- /media/ /files/ 5 8001 8800"' in shown, shown
 
 
 def test_example_is_accepted_once_its_vault_is_filled(inventory: Path) -> None:

@@ -154,8 +154,9 @@ PLANS: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
             "create extension unaccent",
         ],
     ),
-    ("another password", {"password": "new"}, {}, ["change the password of role music"]),
-    ("an old hash", {}, {"role": role(rolpassword="md5" + "0" * 32)}, ["change the password of role music"]),
+    ("another password", {"password": "new", "change_password": True}, {}, ["change the password of role music"]),
+    ("the same password", {"change_password": True}, {}, []),
+    ("an old hash", {"change_password": True}, {"role": role(rolpassword="md5" + "0" * 32)}, ["change the password of role music"]),
     ("no password", {}, {"role": role(rolpassword=None)}, ["change the password of role music"]),
     ("too much power", {}, {"role": role(rolsuper=True, rolcreatedb=True)}, ["take SUPERUSER, CREATEDB from role music"]),
     ("no login", {}, {"role": role(rolcanlogin=False)}, ["let role music log in"]),
@@ -191,6 +192,8 @@ def test_no_server_yet() -> None:
     ("wanted", "actual", "message"),
     [
         ({"extensions": ("postgis",)}, {}, "does not hold the extension postgis: add its Debian package to postgres_packages"),
+        ({"password": "new"}, {}, r"\(postgres_password\) is not the one that role music has.* -e change_password=true"),
+        ({}, {"role": role(rolpassword="md5" + "0" * 32)}, "would cut the release that serves off from database music"),
         ({"encoding": "LATIN1"}, {}, "has encoding UTF8, and LATIN1 is wanted: it cannot be changed in place"),
         ({"locale": "de-DE", "locale_provider": "icu"}, {}, "has locale_provider builtin, and icu is wanted"),
         (

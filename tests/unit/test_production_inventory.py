@@ -12,7 +12,9 @@ import secrets
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -44,7 +46,7 @@ def inventory(tmp_path: Path) -> Path:
     return copy
 
 
-def fill(inventory: Path, values: dict[str, str]) -> None:
+def fill(inventory: Path, values: Mapping[str, Any]) -> None:
     """Writes secrets into the vault file, the others as they are there."""
     vault = inventory / "group_vars" / "all" / "vault.yml"
     vault.write_text(yaml.safe_dump({**yaml.safe_load(vault.read_text()), **values}))
@@ -80,9 +82,16 @@ def test_one_host_for_everything_is_accepted(inventory: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "why"), [("", "is empty"), ("password", "is weak (it is among the first that are tried)")], ids=["as it comes", "weak"]
+    ("value", "why"),
+    [
+        ("", "is empty"),
+        (None, "is empty"),
+        ("password", "is weak (it is among the first that are tried)"),
+        (1234, "is weak (it has 4 characters"),
+    ],
+    ids=["as it comes", "nothing", "weak", "number"],
 )
-def test_every_secret_is_needed(inventory: Path, value: str, why: str) -> None:
+def test_every_secret_is_needed(inventory: Path, value: Any, why: str) -> None:
     """All at once, each with its input's name and its host."""
     fill(inventory, dict.fromkeys(VAULT, value))
     rc, said = checked(inventory)

@@ -3,12 +3,15 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+from ansible.errors import AnsibleFilterError
+from ansible_collections.berth.django.plugins.filter import release_before
 from ansible_collections.berth.django.plugins.module_utils import _deploy_lock, _release
 from ansible_collections.berth.django.plugins.plugin_utils import _runs
 
@@ -45,10 +48,30 @@ def test_choose() -> None:
     records = [record("a"), record("b"), record("c")]
     assert _release.choose(records, 5).release == "b"
     assert _release.choose(records, 5, "a").release == "a"
-    with pytest.raises(ValueError, match="the release a is not kept on this host; kept are: c, b"):
+    with pytest.raises(ValueError, match="the release a is not kept; kept are: c, b"):
         _release.choose(records, 2, "a")
     with pytest.raises(ValueError, match="there is no release before"):
         _release.choose(records[:1], 5)
+    assert _release.choose(records, 5, unfinished="d").release == "c"
+    assert _release.choose(records, 5, unfinished="c").release == "b", "finished on some hosts"
+
+
+def test_what_all_hosts_have_on_record_counts() -> None:
+    """The first one was made anew, and the second has a release that the third was not there for."""
+    a, b, c = (dataclasses.replace(record(name), at=f"2026-01-0{day}T00:00:00+0000") for day, name in enumerate("abc", 1))
+    hosts = [{"audit": [dataclasses.asdict(line) for line in lines], "unfinished": ""} for lines in ([c], [a, b, c], [a, c])]
+    assert release_before.release_before(hosts, 5)["release"] == "b"
+    assert release_before.release_before(hosts, 5, "a")["release"] == "a"
+    with pytest.raises(AnsibleFilterError, match="there is no release before"):
+        release_before.release_before(hosts[:1], 5)
+
+
+def test_what_serves_of_a_run_that_did_not_finish() -> None:
+    began = record("b", _release.BEGAN)
+    under_way = _release.UnderWay("i-b", {}, "run", "b", "image", switched=True)
+    told = _release.now([record("a"), began], under_way)
+    assert told is not None
+    assert _release.to_words(told).startswith("b serves, and is not finished: began at 2026")
 
 
 @pytest.mark.parametrize(
@@ -77,6 +100,15 @@ def test_only_the_run_that_was_judged_loses_its_lock(tmp_path: Path) -> None:
     assert _deploy_lock.take(lock, "two", "bob", break_run="zero") is not None
     assert _deploy_lock.take(lock, "two", "bob", break_run="one") is None
     assert _deploy_lock.take(lock, "one", "alice") is not None
+
+
+def test_a_lock_that_has_gone_is_lost(tmp_path: Path) -> None:
+    """Another one took it over, deployed, and gave it back."""
+    lock = f"{tmp_path}/deploy-lock.json"
+    _deploy_lock.take(lock, "one", "alice")
+    assert _deploy_lock.holds(lock, "one") and not _deploy_lock.holds(lock, "two")
+    _deploy_lock.give_back(lock, "one")
+    assert not _deploy_lock.holds(lock, "one")
 
 
 def held_by(run: str, session_ended: bool = False, unseen: int = 0) -> dict[str, object]:

@@ -94,6 +94,14 @@ def test_every_default_has_a_comment(role: Path) -> None:
     assert not bare
 
 
+@every_role
+def test_defaults_name_no_variable_of_another_role(role: Path) -> None:
+    """What two roles have to agree about is said where both are known: in the inventory."""
+    others = "|".join(other.name for other in ROLES if other != role)
+    templates = " ".join(re.findall(r"{{.*?}}", (role / "defaults" / "main.yml").read_text(), re.DOTALL))
+    assert re.findall(rf"(?<!\w)(?:{others})_\w+", templates) == []
+
+
 @pytest.mark.parametrize(
     "path",
     [path for folder in ("roles", "playbooks", "molecule") for path in sorted((ROOT / folder).rglob("*.yml"))],

@@ -52,6 +52,8 @@ def spec(**changes: t.Any) -> dict[str, t.Any]:
         ({**RELOADING, "proof": dict(command=["a"], socket="/b")}, ["service.proof", "exactly one"]),
         (dict(config=dict(files={"../etc/passwd": "x"})), ["'../etc/passwd'"]),
         (dict(secrets={"a/b": "x"}), ["'a/b'"]),
+        (dict(secrets={"password": None}), ["service.secrets.password", "empty"]),
+        (dict(env={"LANGUAGE": None}), ["service.env.LANGUAGE", "empty"]),
         (dict(mounts=[dict(source="/var/run/docker.sock", target="/x")]), ["docker.sock", "whole host"]),
         (dict(mounts=[dict(source="a,b", target="/x")]), ["'a,b'"]),
     ],

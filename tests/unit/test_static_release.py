@@ -88,10 +88,12 @@ def test_a_umask_of_a_hardened_host_hides_nothing(tmp_path: Path) -> None:
 
 
 def test_what_serves_is_never_pruned(tmp_path: Path) -> None:
-    for number, name in enumerate(("a", "b", "c")):
+    """Nor what is no release."""
+    a, b, c = (letter * 16 for letter in "abc")
+    for number, name in enumerate((a, b, c, "uploads")):
         (tmp_path / name).mkdir()
         os.utime(tmp_path / name, (number, number))
-    (tmp_path / "current").symlink_to("a")
-    _static_release.arrange(str(tmp_path), "c", "a", keep=1)
-    assert sorted(item.name for item in tmp_path.iterdir()) == ["a", "c", "current", "kept"]
-    assert {link.name: os.readlink(link) for link in (tmp_path / "kept").iterdir()} == {"0": "../c", "1": "../a"}
+    (tmp_path / "current").symlink_to(a)
+    _static_release.arrange(str(tmp_path), c, a, keep=1)
+    assert sorted(item.name for item in tmp_path.iterdir()) == [a, c, "current", "kept", "uploads"]
+    assert {link.name: os.readlink(link) for link in (tmp_path / "kept").iterdir()} == {"0": f"../{c}", "1": f"../{a}"}

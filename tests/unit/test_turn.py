@@ -15,6 +15,7 @@ import pytest
 from ansible import constants
 from ansible.errors import AnsibleConnectionFailure
 from ansible_collections.berth.django.plugins.action import container_service
+from ansible_collections.berth.django.plugins.action import host as action_of_host
 from ansible_collections.berth.django.plugins.plugin_utils import _turn
 
 NOT_NOW = dict(changed=True, deferred=True)
@@ -126,3 +127,33 @@ def test_turn_of_a_killed_worker_is_free() -> None:
     worker.join(10)
     with _turn.Turn("music-nginx") as turn:
         assert turn.failed_host == ""
+
+
+def make_ready(host: str, answers: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Runs the action of the module `host`, whose executions on the host answer with `answers`, all of them."""
+    asked: list[bool] = []
+
+    def run_module(_action: Any, _vars: dict[str, Any], _name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        asked.append(arguments.get("defer_disruption", False))
+        return answers[len(asked) - 1]
+
+    monkeypatch.setattr(action_of_host, "run_module", run_module)
+    task = MagicMock(args={"daemon": {"debug": True}}, async_val=0, check_mode=False)
+    action = action_of_host.ActionModule(task, MagicMock(), MagicMock(), MagicMock(), MagicMock(), MagicMock())
+    result = action.run(task_vars={"inventory_hostname": host})
+    assert asked == [True, False][: len(answers)]
+    return result
+
+
+def test_unchanged_host_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert make_ready("web1", [dict(changed=False)], monkeypatch) == dict(changed=False)
+
+
+def test_engines_are_restarted_host_by_host_until_one_fails(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = dict(changed=True, deferred=True, actions=["made the directory /srv/berth"], diff=[1])
+    done = make_ready("web1", [waits, dict(changed=True, actions=["restarted Docker Engine"], diff=[2])], monkeypatch)
+    assert done == dict(changed=True, actions=["made the directory /srv/berth", "restarted Docker Engine"], diff=[1, 2])
+    failed = make_ready("web2", [waits, dict(failed=True, msg="does not start")], monkeypatch)
+    assert failed["failed"] and failed["msg"] == "does not start"
+    left = make_ready("web3", [waits], monkeypatch)
+    assert left["failed"] and left["msg"] == "web2 failed in its turn, so Docker Engine was left as it was on this host and runs on."

@@ -13,6 +13,7 @@ router = DefaultRouter()
 router.register("music", views.SongViewSet)
 
 urlpatterns = [
+    path("", views.index),
     path("admin/", admin.site.urls),
     path("api/slow/", views.slow),
     path("api/", include(router.urls)),

@@ -9,6 +9,7 @@ import time
 
 from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.shortcuts import render
 from django.views.decorators.http import require_safe
 from rest_framework import mixins, viewsets
 from rest_framework.decorators import action
@@ -19,6 +20,7 @@ from songs.models import Song
 from songs.serializers import SongSerializer
 
 SLOWEST = 10.0
+NEWEST = 20
 logger = logging.getLogger(__name__)
 
 
@@ -33,6 +35,11 @@ class SongViewSet(mixins.CreateModelMixin, mixins.ListModelMixin, mixins.Retriev
         song = self.get_object()
         song.play()
         return Response(self.get_serializer(song).data)
+
+
+@require_safe
+def index(request: HttpRequest) -> HttpResponse:
+    return render(request, "songs/index.html", {"songs": Song.objects.all()[:NEWEST]})
 
 
 @require_safe

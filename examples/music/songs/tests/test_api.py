@@ -16,6 +16,10 @@ from rest_framework.test import APITestCase
 
 from songs.models import Song
 
+PLAIN_STATIC_FILES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+}
 PNG = b"\x89PNG\r\n\x1a\n" + b"\x00" * 16
 
 
@@ -87,7 +91,15 @@ class SiteTest(TestCase):
     def test_who_answered_is_told(self) -> None:
         self.assertTrue(self.client.get("/health/")["X-Served-By"])
 
-    @override_settings(STORAGES={"staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"}})
+    @override_settings(STORAGES=PLAIN_STATIC_FILES)
+    def test_a_song_is_on_the_page(self) -> None:
+        self.assertContains(self.client.get("/"), "No songs yet")
+        Song.objects.create(title="<So What>", artist="Miles Davis", cover="covers/so_what.png")
+        page = self.client.get("/")
+        self.assertContains(page, "<b>&lt;So What&gt;</b> Miles Davis", html=False)
+        self.assertContains(page, 'src="/media/covers/so_what.png"')
+
+    @override_settings(STORAGES=PLAIN_STATIC_FILES)
     def test_admin_logs_in_and_the_session_is_a_row(self) -> None:
         self.assertEqual(self.client.get("/admin/login/").status_code, 200)
         get_user_model().objects.create_superuser("boss", "boss@example.com", "correct horse battery")
