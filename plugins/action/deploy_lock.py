@@ -31,6 +31,8 @@ class ActionModule(ActionBase):
         told = ""
         while True:
             result = run_module(self, task_vars, MODULE, arguments)
+            if result.get("lost_host"):
+                return {**result, "msg": f"{result['msg']} While it is away, another host can keep the lock: django_uwsgi_lock_host."}
             other = result.get("locked_by")
             by = f"{other['who']}, since {other['since']}" if other else "another one, which has finished"
             if result.get("lost"):

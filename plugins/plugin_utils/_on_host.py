@@ -45,7 +45,7 @@ def run_module(action: ActionBase, task_vars: dict[str, t.Any], module_name: str
             raise
         if not action._task.check_mode:
             # Ansible would take the host that asked for the one that is lost, and leave it out of a rescue.
-            return dict(failed=True, msg=f"{action._task.delegate_to} does not answer: {error.message}")
+            return dict(failed=True, lost_host=action._task.delegate_to, msg=f"{action._task.delegate_to} does not answer: {error.message}")
         message = f"{host} does not exist yet or does not answer, so nothing can be predicted for it: {error.message}"
         # Ansible shows no message of a task that was skipped. A warning is shown, once for each host.
         Display().warning(message)

@@ -9,6 +9,7 @@ from unittest.mock import MagicMock
 
 import pytest
 from ansible.errors import AnsibleConnectionFailure
+from ansible_collections.berth.django.plugins.action import deploy_lock
 from ansible_collections.berth.django.plugins.plugin_utils import _on_host
 
 UNKNOWN = "there is no Docker Engine yet"
@@ -51,3 +52,10 @@ def test_host_that_a_task_was_delegated_to_fails_the_task_when_it_is_lost() -> N
     action._execute_module.side_effect = AnsibleConnectionFailure("no route")
     result = _on_host.run_module(action, {"inventory_hostname": "app1"}, "berth.django.static_release", {})
     assert result["failed"] and result["msg"] == "front1 does not answer: no route"
+
+
+def test_a_lock_on_a_host_that_is_lost_can_be_kept_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    lost = dict(failed=True, lost_host="web1", msg="web1 does not answer: no route.")
+    monkeypatch.setattr(deploy_lock, "run_module", lambda *_words: lost)
+    plugin = deploy_lock.ActionModule(*[MagicMock(args={}, async_val=0, check_mode=False)] * 6)
+    assert plugin.run(task_vars={})["msg"].endswith("another host can keep the lock: django_uwsgi_lock_host.")
