@@ -126,7 +126,7 @@ def _stages(service: Service, actual: Actual, keeper: Container | None, others: 
         # Leftovers first, since one may have the name that the keeper gets back.
         stages["start"] = _replace(service, others) if keeper is None else _clear(others) + _adjust(service, actual, keeper, prepared=ship)
     else:
-        stages["start"] = _start_beside(service, others) if keeper is None else _adjust(service, actual, keeper, prepared=ship)
+        stages["start"] = _start_beside(service, actual, others) if keeper is None else _adjust(service, actual, keeper, prepared=ship)
         stages["switch"], stages["retire"] = _switch(service, actual), _retire(service, actual, others)
         if service.release and stages["switch"]:
             begun = actual.under_way and (actual.under_way.instance, actual.under_way.run) == (service.instance, run)
@@ -186,10 +186,15 @@ def _prepare(service: Service, actual: Actual) -> list[Step]:
     return [
         *([] if actual.image_present else [Step("pull", service.image)]),
         *(Step("network", item.name) for item in service.networks if item.name not in actual.networks),
-        *(Step("directory", path) for path in actual.missing_directories),
+        *(Step("directory", path) for path in actual.missing_directories if not _of_instance(service, path)),
         *([Step("secrets")] if service.secrets and not actual.secrets_staged else []),
         *([Step("config")] if service.config and not actual.config_staged else []),
     ]
+
+
+def _of_instance(service: Service, path: str) -> bool:
+    """Made with the instance's container, and gone with it: a release that gets no container leaves none behind."""
+    return service.beside and service.instance in path
 
 
 def _checks(service: Service) -> list[Step]:
@@ -229,11 +234,12 @@ def aside_name(name: str) -> str:
     return f"{name}-old"
 
 
-def _start_beside(service: Service, others: list[Container]) -> list[Step]:
+def _start_beside(service: Service, actual: Actual, others: list[Container]) -> list[Step]:
     leftovers = [item.name for item in others if item.name == service.container]
     return [
         *_checks(service),
         *(Step("remove", name) for name in leftovers),
+        *(Step("directory", path) for path in actual.missing_directories if _of_instance(service, path)),
         Step("create", service.container),
         *_start(service),
     ]

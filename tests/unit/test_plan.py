@@ -194,6 +194,15 @@ def test_a_release_goes_on_from_wherever_it_was_killed(name: str, actual: Actual
     assert ([step.do for step in found.steps], found.pending) == (steps, pending), name
 
 
+def test_directories_of_an_instance_are_made_with_its_container() -> None:
+    """A release that is refused before that leaves none behind."""
+    own = f"/run/{RELEASED.instance}"
+    found = dataclasses.replace(FOUND, missing_directories=("/run", own))
+    assert [step.target for step in plan(RELEASED, found, until="ship").steps if step.do == "directory"] == ["/run"]
+    steps = [(step.do, step.target) for step in plan(RELEASED, found, until="start").steps]
+    assert steps.index(("directory", own)) + 1 == steps.index(("create", RELEASED.container))
+
+
 def test_images_that_are_no_releases_are_left_alone() -> None:
     shipped, foreign = "registry/app:0123456789abcdef", "registry/app:1.2"
     found = dataclasses.replace(RETIRED, release_images=(shipped, foreign))
