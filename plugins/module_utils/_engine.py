@@ -34,7 +34,7 @@ def stage(service: Service) -> None:
     """
     actual = observe(service)
     quiet = ("pull", "network", "directory", "secrets", "config")
-    execute(service, actual, Plan(steps=tuple(step for step in make_plan(service, actual).steps if step.do in quiet)))
+    execute(service, actual, Plan(steps=tuple(step for step in make_plan(service, actual, "ship").steps if step.do in quiet)))
 
 
 def execute(service: Service, actual: Actual, plan: Plan, by: str = "", run: str = "") -> list[str]:
