@@ -173,17 +173,19 @@ def test_a_migration_gives_up_when_a_transaction_keeps_its_table() -> None:
 
 
 def test_a_rollback_is_refused_when_the_schema_has_passed_the_release() -> None:
-    dropping = migrating("dropping", "migrations.RemoveField('song', 'play_count')")
-    text = (dropping / "songs" / "models.py").read_text()
-    (dropping / "songs" / "models.py").write_text(text.replace("    play_count =", "    # play_count ="))
-    assert deploy(dropping).rc != 0
-    sql("ALTER TABLE songs_song ADD spare int")
-    spare = migrating("spare", "migrations.RunSQL('ALTER TABLE songs_song DROP COLUMN spare')")
-    assert deploy(spare, allow_unsafe_migrations=True).rc == 0
+    """The one before uses a column that has gone: refused without the insistence that a deploy needs for it, too."""
+    adding = MIGRATION.format("migrations.AddField('song', 'note', models.TextField(null=True))")
+    models = (ROOT / "examples/music/songs/models.py").read_text()
+    with_note = models.replace("    play_count =", "    note = models.TextField(null=True)\n    play_count =")
+    assert deploy(version("noted", **{"songs/migrations/0002_note.py": adding, "songs/models.py": with_note})).rc == 0
+    removing = MIGRATION.format("migrations.RemoveField('song', 'note')").replace("0001_initial", "0002_note")
+    after = version("unnoted", **{"songs/migrations/0002_note.py": adding, "songs/migrations/0003_unnote.py": removing})
+    assert deploy(after).rc != 0 and served() == {"noted"}
+    assert deploy(after, allow_unsafe_migrations=True).rc == 0
     before = processes()
     run = rollback()
-    assert run.rc != 0 and "songs.0002_spare" in said(run), run.told
-    assert processes() == before and served() == {"spare"}
+    assert run.rc != 0 and "songs.0003_unnote" in said(run), run.told
+    assert processes() == before and served() == {"unnoted"}
     is_tidy()
 
 
@@ -225,6 +227,8 @@ def test_a_run_that_is_killed_at_any_step_is_completed_by_the_next(number: int, 
 def test_every_step_is_in_that_table() -> None:
     """Those that only ask, and those that this fleet has no use for, are not."""
     left_out = {
+        "Prepare the database",
+        "Bring the release, or leave all as they are",
         "Name the release",
         "Refuse what cannot work",
         "Ask whether the release can run on the database as it is",
