@@ -235,7 +235,9 @@ def test_a_container_that_crashes_again_and_again_is_replaced(base_image: str, d
     link.unlink()
     link.symlink_to(bad.name)
     docker("restart", "-t", "1", "converge-app")
-    time.sleep(3)
+    # By then the engine waits for several seconds between two attempts: it is looked at while it does not run.
+    while docker("inspect", "--format", "{{.State.Restarting}} {{ge .RestartCount 6}}", "converge-app").strip() != "true true":
+        time.sleep(0.1)
     converge(wanted)
     assert loaded() == "two"
 
