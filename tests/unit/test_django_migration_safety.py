@@ -31,7 +31,6 @@ from django.db import connection, migrations, models
 from django.db.migrations.state import ProjectState
 
 CASCADE = models.CASCADE
-HAS_DB_DEFAULT = django.VERSION >= (5, 0)
 ELSEWHERE: set[str] = set()
 
 
@@ -332,16 +331,15 @@ UNSAFE: dict[str, tuple[list[Any], list[tuple[str, str]]]] = {
     ),
 }
 
-if HAS_DB_DEFAULT:
-    SAFE["new column with a default in the database"] = [add("x", models.IntegerField(db_default=0))]
-    SAFE["default in the database, and one in the code"] = [
-        add("x", models.IntegerField(db_default=0, default=0)),
-        alter("x", models.IntegerField(default=0)),
-    ]
-    UNSAFE["generated column"] = (
-        [add("x", models.GeneratedField(expression=models.F("year"), output_field=models.IntegerField(), db_persist=True))],
-        [("lock", "adds the generated column songs_song.x,")],
-    )
+SAFE["new column with a default in the database"] = [add("x", models.IntegerField(db_default=0))]
+SAFE["default in the database, and one in the code"] = [
+    add("x", models.IntegerField(db_default=0, default=0)),
+    alter("x", models.IntegerField(default=0)),
+]
+UNSAFE["generated column"] = (
+    [add("x", models.GeneratedField(expression=models.F("year"), output_field=models.IntegerField(), db_persist=True))],
+    [("lock", "adds the generated column songs_song.x,")],
+)
 
 
 @pytest.mark.parametrize("operations", SAFE.values(), ids=SAFE)
@@ -357,7 +355,6 @@ def test_unsafe(operations: list[Any], expected: list[tuple[str, str]]) -> None:
     assert all(item["migration"] == "songs.0002_x" and item["instead"] for item in found)
 
 
-@pytest.mark.skipif(not HAS_DB_DEFAULT, reason="Django 4.2 has no db_default")
 def test_default_that_the_release_before_relies_on() -> None:
     state = state_before()
     add("x", models.IntegerField(db_default=0)).state_forwards("songs", state)
