@@ -228,9 +228,12 @@ def test_every_step_is_in_that_table() -> None:
     """Those that only ask, and those that this fleet has no use for, are not."""
     left_out = {
         "Prepare the database",
+        "Deploy",
+        "Retire the release before",
         "Bring the release, or leave all as they are",
         "Name the release",
         "Refuse what cannot work",
+        "Ask whether all else is as it should be",
         "Ask whether the release can run on the database as it is",
         "Make sure that this is still the only deploy",
         "Let web servers on other hosts in, or no longer",
@@ -243,7 +246,7 @@ def test_every_step_is_in_that_table() -> None:
         "Bring the release before back",
         "Say what serves now",
     }
-    text = "".join((ROOT / "roles/django_uwsgi/tasks" / name).read_text() for name in ("main.yml", "prepare.yml"))
+    text = "".join((ROOT / "roles/django_uwsgi/tasks" / name).read_text() for name in ("main.yml", "prepare.yml", "deploy.yml", "retire.yml"))
     names = set(re.findall(r"^ +- name: (.*)$", text, re.MULTILINE)) - left_out
     assert not [name for name in names if not any(name.startswith(step) for step in STEPS)]
 

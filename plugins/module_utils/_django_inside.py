@@ -368,9 +368,26 @@ def update_user(user: t.Any, request: dict[str, t.Any]) -> dict[str, t.Any]:
     return {"created": False, "updated": updated}
 
 
+# --- drift ------------------------------------------------------------------------------------------------------------------------
+
+
+def drift(request: dict[str, t.Any]) -> dict[str, t.Any]:
+    """What is not as it should be, one phrase each. Changes nothing: Django is started once for all questions."""
+    reasons = []
+    if request["migrate"]:
+        names = [f"{entry['app']}.{entry['name']}" for entry in migrate(request["migrate"])["plan"]]
+        reasons += [f"migrations are not applied: {', '.join(names)}"] if names else []
+    if request["superuser"] and not reasons:
+        found = superuser(request["superuser"])
+        reasons += ["the superuser does not exist"] if found["created"] else []
+        reasons += [f"the superuser differs: {', '.join(found['updated'])}"] if found["updated"] else []
+    return {"reasons": reasons}
+
+
 WORK: dict[str, t.Callable[[dict[str, t.Any]], dict[str, t.Any]]] = {
     "migrate": migrate,
     "compare": lambda request: compare(connected(request["database"])),
     "cannot_run": lambda request: cannot_run(connected(request["database"]), request["unknown"]),
     "superuser": superuser,
+    "drift": drift,
 }

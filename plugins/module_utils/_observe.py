@@ -116,6 +116,7 @@ def observe(service: Service, check_mode: bool = False) -> Actual:
         has_versions=Path(service.config_root).is_dir() or Path(f"{service.directory}/secrets").is_dir(),
         secrets_staged=_files.version_matches(service.secrets_directory, service.secrets, service) if service.secrets else False,
         links={item.link: _files.link_target(item.link) for item in service.switch},
+        previous=tuple(item.previous for item in service.switch if item.previous and os.path.islink(item.previous)),
         withdrawn=bool(service.before_stop.withdraw) and not os.path.exists(service.before_stop.withdraw),
         **(_release_files.read(service, service.release) if service.release else {}),
     )

@@ -58,6 +58,7 @@ class Actual:
     loaded: bool = False
     restart_pending: bool = False
     links: dict[str, str] = field(default_factory=dict)
+    previous: tuple[str, ...] = ()
     withdrawn: bool = True
     records: tuple[Record, ...] = ()
     under_way: UnderWay | None = None
@@ -153,6 +154,7 @@ def roll_back(service: Service, actual: Actual, run: str = "") -> Plan:
     asked = under_way.switched or bool(switched)
     new = [item for item in actual.containers if not under_way.serves_before(item.instance)]
     steps = [Step("switch_back")] if switched else []
+    steps += [Step("unlink", link) for link in actual.previous]
     for item in new:
         steps += ([Step("drain", item.name), Step("stop", item.name)] if item.running and asked else []) + [Step("discard", item.name)]
     instances = dict.fromkeys([under_way.instance, *(item.instance for item in new)])
@@ -176,7 +178,7 @@ def remove(service: Service, actual: Actual) -> Plan:
         ]
     if actual.has_versions:
         steps.append(Step("forget"))
-    steps += [Step("unlink", item.link) for item in service.switch if actual.links.get(item.link)]
+    steps += [Step("unlink", link) for link in (*actual.previous, *filter(actual.links.get, (item.link for item in service.switch)))]
     diff = [_spec_diff(item.name, item.spec, "{}") for item in actual.containers]
     actions = tuple(f"remove container {item.name}" for item in actual.containers)
     return Plan(tuple(steps), actions, tuple(diff), disruptive=not service.beside and any(step.do in _DISRUPTIVE for step in steps))
@@ -272,7 +274,8 @@ def _switch(service: Service, actual: Actual) -> list[Step]:
 def _retire(service: Service, actual: Actual, others: list[Container]) -> list[Step]:
     """Nobody asks the others any more: they finish what they have, and go. Then the release is on record."""
     old = [item for item in others if item.name != service.container]
-    steps: list[Step] = []
+    moves = (item for item in service.switch if item.previous and actual.links.get(item.link, item.target) not in ("", item.target))
+    steps = [Step("unlink", link) for link in dict.fromkeys((*actual.previous, *(item.previous for item in moves)))]
     for item in old:
         steps += [Step("drain", item.name), Step("stop", item.name)] if item.running else []
     steps += ([Step("commit")] if old else []) + [Step("remove", item.name) for item in old]

@@ -131,6 +131,7 @@ SERVICE_ARGUMENT_SPEC: dict[str, t.Any] = dict(
         options=dict(
             link=dict(type="str", required=True),
             target=dict(type="str", required=True),
+            previous=dict(type="str"),
         ),
     ),
     release=dict(

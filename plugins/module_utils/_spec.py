@@ -95,10 +95,14 @@ class Validation:
 
 @dataclass(frozen=True)
 class Link:
-    """A relative symbolic link on the host that is renamed into place: the switch of a release."""
+    """A relative symbolic link on the host that is renamed into place: the switch of a release.
+
+    `previous` is a second link beside it, which leads to where the first one led before, as long as both instances run.
+    """
 
     link: str
     target: str
+    previous: str = ""
 
 
 @dataclass(frozen=True)

@@ -132,7 +132,7 @@ def parse(values: dict[str, t.Any]) -> Service:
         reload=_probe(given.get("reload")),
         proof=_probe(given.get("proof")),
         restart_when=_probe(given.get("restart_when")),
-        switch=tuple(Link(item["link"], item["target"]) for item in given.get("switch", ())),
+        switch=tuple(Link(item["link"], item["target"], item.get("previous") or "") for item in given.get("switch", ())),
         release=Release(**given["release"]) if given.get("release") else None,
         before_stop=BeforeStop(
             withdraw=before_stop.get("withdraw") or "",

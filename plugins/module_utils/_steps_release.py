@@ -29,6 +29,9 @@ def _switch(execution: Execution, _target: str) -> None:
         before = execution.actual.links.get(item.link, "")
         if before == item.target:
             continue
+        if item.previous and before:
+            _files.point(item.previous, before)
+            execution.undo.append(lambda link=item.previous: _files.point(link, ""))  # type: ignore[misc]
         _files.point(item.link, item.target)
         execution.undo.append(lambda link=item.link, target=before: _files.point(link, target))  # type: ignore[misc]
 

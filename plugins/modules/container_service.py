@@ -398,6 +398,12 @@ options:
             description: What it points to.
             type: str
             required: true
+          previous:
+            description:
+              - A second link in the same directory, which leads to where O(service.switch[].link) led before, as long as both instances run.
+              - A web server can ask the instance there when the new one crashes.
+            type: str
+            version_added: 0.2.0
       release:
         description:
           - Makes the service one that has releases, which needs O(service.replace=beside) and O(service.switch). The host keeps on record

@@ -113,15 +113,12 @@ from ansible_collections.berth.django.plugins.module_utils import _django, _mana
 
 def collectstatic(module: AnsibleModule, project: _manage.Project) -> dict[str, object]:
     """Uses of `module`: its parameters and check_mode."""
-    words = ["--no-input", "--verbosity=1"]
+    words = [*_static_record.WORDS]
     words += ["--clear"] if module.params["clear"] else []
     words += [f"--ignore={pattern}" for pattern in module.params["ignore"]]
-    directory = host_directory(project, module.params["root"])
+    directory = _static_record.host_directory(project.service, module.params["root"])
     compressing = bool(directory and module.params["compress"])
-    # The same image with the same settings and secrets, asked the same way.
-    key = " ".join(
-        [project.service.instance if project.service else "", project.chdir, project.settings, *words, f"compress={compressing}"]
-    )
+    key = _static_record.key_of(project.service.instance if project.service else "", project.chdir, project.settings, words, compressing)
     known = None
     if directory and module.params["unless_collected"]:
         known = _static_record.recall(directory)
@@ -141,12 +138,6 @@ def collectstatic(module: AnsibleModule, project: _manage.Project) -> dict[str, 
     told = f"static files: {collected.copied} to copy, {collected.deleted} to delete, {collected.unmodified} there already\n"
     diff = {"diff": {"prepared": told}} if changed else {}
     return dict(changed=changed, unknown=unknown, compressed=compressed, contents=contents, **diff, **dataclasses.asdict(collected))
-
-
-def host_directory(project: _manage.Project, root: str | None) -> str:
-    """Where O(root) is on the host; empty when it is no mount of the service."""
-    mounts = project.service.mounts if project.service else ()
-    return next((item.source for item in mounts if item.target == root), "")
 
 
 def run_collectstatic(project: _manage.Project, words: list[str], writable: list[str]) -> _django.Collected:

@@ -8,7 +8,7 @@ import json
 import typing as t
 
 import pytest
-from ansible_collections.berth.django.plugins.module_utils._plan import Actual, Container, plan, remove, roll_back
+from ansible_collections.berth.django.plugins.module_utils._plan import Actual, Container, Plan, plan, remove, roll_back
 from ansible_collections.berth.django.plugins.module_utils._release import Record, UnderWay
 from ansible_collections.berth.django.plugins.module_utils._spec import create_spec
 from ansible_collections.berth.django.plugins.module_utils._spec_parse import parse
@@ -192,6 +192,24 @@ END = ["record", "conclude", "prune_directory", "prune_directory", "prune_image"
 def test_a_release_goes_on_from_wherever_it_was_killed(name: str, actual: Actual, until: str, steps: list[str], pending: bool) -> None:
     found = plan(RELEASED, actual, until=until)
     assert ([step.do for step in found.steps], found.pending) == (steps, pending), name
+
+
+WITH_PREVIOUS = dataclasses.replace(RELEASED, switch=(RELEASED.switch[0], dataclasses.replace(RELEASED.switch[1], previous="/before")))
+
+
+@pytest.mark.parametrize(
+    ("name", "planned", "steps"),
+    [
+        ("from the start", plan(WITH_PREVIOUS, STARTED), ["bake", "switch", "watch", "unlink", "drain"]),
+        ("switched", plan(WITH_PREVIOUS, dataclasses.replace(SWITCHED, previous=("/before",))), ["unlink", "drain"]),
+        ("gone already", plan(WITH_PREVIOUS, SWITCHED), ["drain"]),
+        ("taken back", roll_back(WITH_PREVIOUS, dataclasses.replace(SWITCHED, previous=("/before",))), ["switch_back", "unlink", "drain"]),
+        ("the first ever", plan(WITH_PREVIOUS, dataclasses.replace(STARTED, links={}, containers=(running(RELEASED),))), ["bake", "switch"]),
+    ],
+)
+def test_nobody_is_led_to_the_instance_before_when_it_drains(name: str, planned: Plan, steps: list[str]) -> None:
+    assert [step.do for step in planned.steps][: len(steps)] == steps, name
+    assert [step.target for step in planned.steps if step.do == "unlink"] == (["/before"] if "unlink" in steps else []), name
 
 
 def test_directories_of_an_instance_are_made_with_its_container() -> None:
