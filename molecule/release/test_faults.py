@@ -246,7 +246,9 @@ def test_every_step_is_in_that_table() -> None:
         "Bring the release before back",
         "Say what serves now",
     }
-    text = "".join((ROOT / "roles/django_uwsgi/tasks" / name).read_text() for name in ("main.yml", "prepare.yml", "deploy.yml", "retire.yml"))
+    text = "".join(
+        (ROOT / "roles/django_uwsgi/tasks" / name).read_text() for name in ("main.yml", "prepare.yml", "deploy.yml", "retire.yml")
+    )
     names = set(re.findall(r"^ +- name: (.*)$", text, re.MULTILINE)) - left_out
     assert not [name for name in names if not any(name.startswith(step) for step in STEPS)]
 

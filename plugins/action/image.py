@@ -41,32 +41,10 @@ class ActionModule(ActionBase):
         _result, options = self.validate_argument_spec(argument_spec=ARGUMENTS)
         options = {key: None if value in ("", []) and key != "debian_mirror" else value for key, value in options.items()}
         try:
-            images = self._wanted(options["roles"] or [], task_vars)
+            images = _builds.wanted(options["roles"] or [], task_vars, self._loader, self._templar)
             return self._converge(images, options, task_vars)
         except ValueError as error:
             raise AnsibleActionFail(str(error)) from None
-
-    def _wanted(self, roles: t.Sequence[str], task_vars: dict[str, t.Any]) -> dict[str, _builds.Image]:
-        """Reference -> image, over all hosts of each role; hosts that were given another image by hand do not count."""
-        images: dict[str, _builds.Image] = {}
-        for role in roles:
-            for variables in self._hosts_of(role, task_vars):
-                if not _builds.is_own(role, variables):
-                    continue
-                image = _builds.image_of(role, variables, self._loader, self._templar)
-                images[image.reference] = image
-        return images
-
-    def _hosts_of(self, role: str, task_vars: dict[str, t.Any]) -> list[dict[str, t.Any]]:
-        groups = task_vars.get("groups", {})
-        if role not in groups and role == "image":
-            return [task_vars]
-        hostvars = task_vars["hostvars"]
-        hosts = [{**hostvars.raw_get(host), "hostvars": hostvars} for host in groups.get(role, [])]
-        if role == "haproxy":  # It is the gateway beside a uWSGI that web servers reach from other hosts, too.
-            apps = self._hosts_of("django_uwsgi", task_vars)
-            hosts += [variables for variables in apps if variables.get("django_uwsgi_listen") == "tcp"]
-        return hosts
 
     def _converge(self, images: dict[str, _builds.Image], options: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         push = bool(options["push"])

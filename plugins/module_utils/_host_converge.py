@@ -36,6 +36,29 @@ START_PATIENCE = 5
 # Where the init script, and we without one, let the engine write.
 LOG = Path("/var/log/docker.log")
 
+_DIRECTORY = dict(
+    path=dict(type="path", required=True),
+    mode=dict(type="str", default="0755"),
+    uid=dict(type="int", default=0),
+    gid=dict(type="int", default=0),
+)
+_REGISTRY = dict(
+    address=dict(type="str", required=True),
+    ca=dict(type="str"),
+    replace_ca=dict(type="bool", default=False),
+    username=dict(type="str"),
+    password=dict(type="str", no_log=True),
+)
+# What a host is to be like.
+ARGUMENT_SPEC: dict[str, t.Any] = dict(
+    builder=dict(type="bool", default=False),
+    packages=dict(type="list", elements="str", default=[]),
+    daemon=dict(type="dict", default={}),
+    registry=dict(type="dict", options=_REGISTRY),
+    sysctls=dict(type="dict", default={}),
+    directories=dict(type="list", elements="dict", options=_DIRECTORY, default=[]),
+)
+
 
 @dataclass
 class Work:

@@ -155,9 +155,8 @@ def failed(what: str, outcome: Outcome) -> CommandFailed:
     )
 
 
-def project_of(module: AnsibleModule) -> Project:
-    """Uses of `module`: its parameters and check_mode."""
-    values = module.params
+def project_of(values: t.Mapping[str, t.Any], check_mode: bool) -> Project:
+    """`values` are the parameters of a module with ``_django.ARGUMENT_SPEC``."""
     return Project(
         service=parse(values["service"]) if values["service"] else None,
         container=values["container"] or "",
@@ -166,7 +165,7 @@ def project_of(module: AnsibleModule) -> Project:
         python=values["python"],
         settings=values["settings"] or "",
         timeout=values["timeout"],
-        check_mode=module.check_mode,
+        check_mode=check_mode,
     )
 
 
@@ -222,7 +221,7 @@ def execute(module: AnsibleModule, work: t.Callable[[Project], dict[str, t.Any]]
     Uses of `module`: its parameters, check_mode, warn(), exit_json() and fail_json().
     """
     try:
-        project = project_of(module)
+        project = project_of(module.params, module.check_mode)
         with_given = module.params["entrypoint"] is not None
         if module.check_mode:
             module.exit_json(**_predict(project, with_given, work, module.params.get("preview_archive") or ""))

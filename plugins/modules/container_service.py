@@ -400,7 +400,7 @@ options:
             required: true
           previous:
             description:
-              - A second link in the same directory, which leads to where O(service.switch[].link) led before, as long as both instances run.
+              - A second link in the same directory. It leads to where O(service.switch[].link) led before, as long as both instances run.
               - A web server can ask the instance there when the new one crashes.
             type: str
             version_added: 0.2.0

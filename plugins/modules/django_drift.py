@@ -9,9 +9,8 @@ DOCUMENTATION = r"""
 module: django_drift
 short_description: Ask whether a Django project that serves is as it should be
 description:
-  - Asks for migrations, the superuser and static files at once, and starts Django once for it. On an unchanged fleet that is all that has to
-    be asked; where something differs, M(berth.django.django_migrate), M(berth.django.django_superuser) and
-    M(berth.django.django_collectstatic) bring it back.
+  - Asks for migrations, the superuser and static files at once, and starts Django once for it. Where something differs,
+    M(berth.django.django_migrate), M(berth.django.django_superuser) and M(berth.django.django_collectstatic) bring it back.
   - Changes nothing.
 version_added: 0.2.0
 author: berth.django contributors
@@ -23,6 +22,7 @@ attributes:
     details: Does the same.
   diff_mode:
     support: none
+    details: It changes nothing, so there is nothing to show.
 options:
   migrations:
     description: Ask whether there are migrations to apply to the database V(default).
@@ -49,8 +49,8 @@ options:
         default: {}
   static_root:
     description:
-      - The project's C(STATIC_ROOT), a mount of O(service). Asks whether its files are as M(berth.django.django_collectstatic) left them for
-        this very image, settings and secrets, without Django.
+      - The project's C(STATIC_ROOT), a mount of O(service). Asks whether its files are as M(berth.django.django_collectstatic) left them
+        for this very image, settings and secrets, without Django.
       - Not asked for when not given.
     type: str
 """
@@ -88,51 +88,18 @@ unknown:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.berth.django.plugins.module_utils import _django, _manage, _static_record
-
-# What a look at the plan needs to be told.
-LOOK = dict(database="default", app="", migration="", fake=False, apply=False, sql=False, check_deploy="", silenced_checks=[])
+from ansible_collections.berth.django.plugins.module_utils import _django, _django_drift, _manage
 
 
 def drift(module: AnsibleModule, project: _manage.Project) -> dict[str, object]:
     """Uses of `module`: its parameters."""
-    reasons = reasons_for(module, project) if project.serves or not project.service else ["the service does not run as it is described"]
+    reasons = _django_drift.reasons(project, module.params)
     return dict(changed=False, drifted=bool(reasons), reasons=reasons, unknown=[])
-
-
-def reasons_for(module: AnsibleModule, project: _manage.Project) -> list[str]:
-    directory = _static_record.host_directory(project.service, module.params["static_root"])
-    key = _static_record.key_of(project.service.instance if project.service else "", project.chdir, project.settings)
-    if directory and _static_record.recall(directory, key) is None:
-        return ["static files are not as collectstatic left them"]
-    superuser = module.params["superuser"]
-    if not (module.params["migrations"] or superuser):
-        return []
-    request = dict(
-        do="drift",
-        migrate=LOOK if module.params["migrations"] else None,
-        superuser=superuser and {**superuser, "email": superuser["email"] or "", "apply": False, "update_password": True, "database": "default"},
-    )
-    answer = project.ask(request, label="drift")
-    return [answer["error"]] if "error" in answer else answer["reasons"]
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec=dict(
-            **_django.ARGUMENT_SPEC,
-            migrations=dict(type="bool", default=True),
-            superuser=dict(
-                type="dict",
-                options=dict(
-                    username=dict(type="str", required=True),
-                    password=dict(type="str", required=True, no_log=True),
-                    email=dict(type="str"),
-                    fields=dict(type="dict", default={}),
-                ),
-            ),
-            static_root=dict(type="str"),
-        ),
+        argument_spec=dict(**_django.ARGUMENT_SPEC, **_django_drift.ARGUMENT_SPEC),
         required_one_of=_django.ONE_OF,
         mutually_exclusive=_django.ONE_OF,
         supports_check_mode=True,

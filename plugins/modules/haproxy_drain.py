@@ -66,36 +66,23 @@ actions:
   sample: ["drain web3 of the backend django"]
 """
 
-import os
 import time
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.berth.django.plugins.module_utils import _haproxy, _observe, _shell
-from ansible_collections.berth.django.plugins.module_utils._spec import Probe
-
-
-def ask(module: AnsibleModule, question: str) -> str:
-    """Uses of `module`: its parameters."""
-    path = module.params["socket"]
-    outcome = _observe.ask(Probe(socket=path, send=question), "")
-    if outcome.rc != 0:
-        raise _shell.EngineError(f"HAProxy does not answer: {outcome.text}")
-    return outcome.out
+from ansible_collections.berth.django.plugins.module_utils import _haproxy, _haproxy_drain, _shell
 
 
 def converge(module: AnsibleModule) -> dict[str, object]:
     """Uses of `module`: its parameters, check_mode and warn."""
-    # What a container that is gone left behind is a socket that nobody answers on.
-    if not os.path.exists(module.params["socket"]) or _observe.ask(Probe(socket=module.params["socket"], send="show info\n"), "").rc != 0:
-        return dict(changed=False, actions=[])
-    changes = _haproxy.changes(module.params["config"], _haproxy.servers(ask(module, "show stat\n")))
+    socket = module.params["socket"]
+    changes = _haproxy_drain.wanted_changes(socket, module.params["config"])
     if not module.check_mode:
         for change in changes:
-            refused = ask(module, change.command).strip()
+            refused = _haproxy_drain.ask(socket, change.command).strip()
             if refused:
                 raise _shell.EngineError(f"HAProxy refused to {change.sentence}: {refused}")
         deadline = time.monotonic() + module.params["wait"]
-        while changes and (left := _haproxy.busy(_haproxy.servers(ask(module, "show stat\n")), changes)):
+        while changes and (left := _haproxy.busy(_haproxy_drain.servers(socket), changes)):
             if time.monotonic() > deadline:
                 module.warn(f"{', '.join(server.name for server in left)}: still answering requests after {module.params['wait']} s")
                 break

@@ -137,30 +137,11 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.berth.django.plugins.module_utils import _host_converge
 from ansible_collections.berth.django.plugins.module_utils._shell import EngineError, service_lock
 
-DIRECTORY = dict(
-    path=dict(type="path", required=True),
-    mode=dict(type="str", default="0755"),
-    uid=dict(type="int", default=0),
-    gid=dict(type="int", default=0),
-)
-REGISTRY = dict(
-    address=dict(type="str", required=True),
-    ca=dict(type="str"),
-    replace_ca=dict(type="bool", default=False),
-    username=dict(type="str"),
-    password=dict(type="str", no_log=True),
-)
-
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
-            builder=dict(type="bool", default=False),
-            packages=dict(type="list", elements="str", default=[]),
-            daemon=dict(type="dict", default={}),
-            registry=dict(type="dict", options=REGISTRY),
-            sysctls=dict(type="dict", default={}),
-            directories=dict(type="list", elements="dict", options=DIRECTORY, default=[]),
+            **_host_converge.ARGUMENT_SPEC,
             only_ask=dict(type="bool", default=False),
             defer_disruption=dict(type="bool", default=False),
             holder=dict(type="str", default="unknown"),

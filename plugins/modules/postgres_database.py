@@ -120,88 +120,21 @@ unknown:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.berth.django.plugins.module_utils import _docker_argv, _observe, _postgres, _shell
-
-TIMEOUT = 300
-
-
-def psql(module: AnsibleModule, script: str) -> str:
-    """Uses of `module`: its parameters."""
-    parameters = module.params
-    argv = ["psql", "-XAtq", "-h", parameters["socket_directory"], "-U", parameters["superuser"], "-d", "postgres"]
-    outcome = _shell.run(_docker_argv.exec_in(parameters["container"], argv, interactive=True), stdin=script, timeout=TIMEOUT)
-    if outcome.rc != 0:
-        raise _shell.EngineError(f"PostgreSQL in {parameters['container']} refused: {_postgres.without_verifiers(outcome.text)}")
-    return outcome.out
-
-
-def ask(module: AnsibleModule, wanted: _postgres.Wanted) -> _postgres.Actual:
-    """Uses of `module`: its parameters and check_mode."""
-    container = module.params["container"]
-    found = _observe.inspect_one(container) if _shell.docker_present() else None
-    if found and found["State"].get("Running"):
-        return _postgres.answer(psql(module, _postgres.question(wanted)))
-    if module.check_mode:
-        return _postgres.Actual(known=False)
-    state = "is not running" if found else "does not exist"
-    raise _shell.EngineError(f"the container {container} {state}: converge the role postgres first.")
-
-
-def converge(module: AnsibleModule) -> dict[str, object]:
-    """Uses of `module`: its parameters and check_mode."""
-    parameters = module.params
-    wanted = _postgres.Wanted(
-        role=parameters["role"],
-        password=parameters["password"],
-        database=parameters["database"],
-        encoding=parameters["encoding"],
-        locale=parameters["locale"],
-        locale_provider=parameters["locale_provider"],
-        extensions=tuple(parameters["extensions"]),
-        superuser=parameters["superuser"],
-        superuser_password=parameters["superuser_password"] or "",
-        change_password=parameters["change_password"],
-    )
-    _postgres.check(wanted)
-    actual = ask(module, wanted)
-    plan = _postgres.plan(wanted, actual)
-    if plan.statements and not module.check_mode:
-        psql(module, _postgres.script(plan.statements))
-    return dict(
-        changed=bool(plan.statements),
-        diff=plan.diff,
-        actions=list(plan.actions),
-        unknown=[] if actual.known else list(_postgres.UNKNOWN_WITHOUT_SERVER),
-    )
+from ansible_collections.berth.django.plugins.module_utils import _postgres_converge, _shell
 
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec=dict(
-            container=dict(type="str", required=True),
-            project=dict(type="str", required=True),
-            role=dict(type="str", required=True),
-            password=dict(type="str", required=True, no_log=True),
-            change_password=dict(type="bool", default=False),
-            database=dict(type="str", required=True),
-            encoding=dict(type="str", default="UTF8"),
-            locale=dict(type="str", default="C.UTF-8"),
-            locale_provider=dict(type="str", choices=["builtin", "icu", "libc"], default="builtin"),
-            extensions=dict(type="list", elements="str", default=[]),
-            superuser=dict(type="str", default="postgres"),
-            superuser_password=dict(type="str", no_log=True),
-            socket_directory=dict(type="str", default="/var/run/postgresql"),
-            holder=dict(type="str", default="unknown"),
-        ),
+        argument_spec=dict(**_postgres_converge.ARGUMENT_SPEC, holder=dict(type="str", default="unknown")),
         supports_check_mode=True,
     )
     try:
         if module.check_mode:
-            module.exit_json(**converge(module))
+            module.exit_json(**_postgres_converge.converge(module.params, module.check_mode))
         with _shell.service_lock(module.params["project"], "postgres", module.params["holder"]) as waited:
             if waited:
                 module.warn(waited)
-            module.exit_json(**converge(module))
+            module.exit_json(**_postgres_converge.converge(module.params, module.check_mode))
     except (ValueError, _shell.EngineError) as error:
         module.fail_json(msg=str(error))
 

@@ -87,6 +87,30 @@ def image_of(role: str, variables: t.Mapping[str, t.Any], loader: t.Any, templar
     return Image(role, _build.reference(registry, build.name, tag_of(build)), str(base), str(refresh or ""), build, entries)
 
 
+def wanted(roles: t.Sequence[str], task_vars: dict[str, t.Any], loader: t.Any, templar: t.Any) -> dict[str, Image]:
+    """Reference -> image, over all hosts of each role; hosts that were given another image by hand do not count."""
+    images: dict[str, Image] = {}
+    for role in roles:
+        for variables in _hosts_of(role, task_vars):
+            if is_own(role, variables):
+                image = image_of(role, variables, loader, templar)
+                images[image.reference] = image
+    return images
+
+
+def _hosts_of(role: str, task_vars: dict[str, t.Any]) -> list[dict[str, t.Any]]:
+    """A role without a group of its name is asked for this host."""
+    groups = task_vars.get("groups", {})
+    if role not in groups and role == "image":
+        return [task_vars]
+    hostvars = task_vars["hostvars"]
+    hosts = [{**hostvars.raw_get(host), "hostvars": hostvars} for host in groups.get(role, [])]
+    if role == "haproxy":  # It is the gateway beside a uWSGI that web servers reach from other hosts, too.
+        apps = _hosts_of("django_uwsgi", task_vars)
+        hosts += [variables for variables in apps if variables.get("django_uwsgi_listen") == "tcp"]
+    return hosts
+
+
 def tag_of(build: Build) -> str:
     return _build.digest({entry.name: _hash(entry) for entry in find(build)}, {"args": build.args})
 

@@ -194,6 +194,7 @@ def test_a_release_goes_on_from_wherever_it_was_killed(name: str, actual: Actual
     assert ([step.do for step in found.steps], found.pending) == (steps, pending), name
 
 
+FIRST_EVER = dataclasses.replace(STARTED, links={}, containers=(running(RELEASED),))
 WITH_PREVIOUS = dataclasses.replace(RELEASED, switch=(RELEASED.switch[0], dataclasses.replace(RELEASED.switch[1], previous="/before")))
 
 
@@ -204,7 +205,11 @@ WITH_PREVIOUS = dataclasses.replace(RELEASED, switch=(RELEASED.switch[0], datacl
         ("switched", plan(WITH_PREVIOUS, dataclasses.replace(SWITCHED, previous=("/before",))), ["unlink", "drain"]),
         ("gone already", plan(WITH_PREVIOUS, SWITCHED), ["drain"]),
         ("taken back", roll_back(WITH_PREVIOUS, dataclasses.replace(SWITCHED, previous=("/before",))), ["switch_back", "unlink", "drain"]),
-        ("the first ever", plan(WITH_PREVIOUS, dataclasses.replace(STARTED, links={}, containers=(running(RELEASED),))), ["bake", "switch"]),
+        (
+            "the first ever",
+            plan(WITH_PREVIOUS, dataclasses.replace(STARTED, links={}, containers=(running(RELEASED),))),
+            ["bake", "switch"],
+        ),
     ],
 )
 def test_nobody_is_led_to_the_instance_before_when_it_drains(name: str, planned: Plan, steps: list[str]) -> None:

@@ -119,7 +119,7 @@ def test_commands_of_the_project_lock_its_service(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(_manage, "service_lock", lock)
     service = MagicMock(project="music")
     service.name = "django_uwsgi"
-    monkeypatch.setattr(_manage, "project_of", lambda _: MagicMock(service=service))
+    monkeypatch.setattr(_manage, "project_of", lambda *_: MagicMock(service=service))
     with pytest.raises(Locked) as locked:
         _manage.execute(MagicMock(check_mode=False), lambda _: {})
     assert locked.value.args == ("music", "django_uwsgi")

@@ -1,0 +1,54 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Private to the collection: it may change in any release without notice.
+# Please do not import it from elsewhere.
+
+"""What is not as it should be in a Django project that serves: asked at once, since starting Django is what asking costs."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.berth.django.plugins.module_utils import _manage, _static_record
+
+# On top of where and how manage.py is run.
+ARGUMENT_SPEC: dict[str, t.Any] = dict(
+    migrations=dict(type="bool", default=True),
+    superuser=dict(
+        type="dict",
+        options=dict(
+            username=dict(type="str", required=True),
+            password=dict(type="str", required=True, no_log=True),
+            email=dict(type="str"),
+            fields=dict(type="dict", default={}),
+        ),
+    ),
+    static_root=dict(type="str"),
+)
+# What a look at the plan of migrations needs to be told.
+LOOK = dict(database="default", app="", migration="", fake=False, apply=False, sql=False, check_deploy="", silenced_checks=[])
+
+ONLY_LOOK = dict(database="default", apply=False, update_password=True)
+
+
+def reasons(project: _manage.Project, parameters: t.Mapping[str, t.Any]) -> list[str]:
+    """One phrase each; an empty list when all is as it should be."""
+    service = project.service
+    if service and not project.serves:
+        return ["the project does not run as it is described"]
+    directory = _static_record.host_directory(service, parameters["static_root"])
+    key = _static_record.key_of(service.instance if service else "", project.chdir, project.settings)
+    if directory and _static_record.recall(directory, key) is None:
+        return ["static files are not as collectstatic left them"]
+    superuser = parameters["superuser"]
+    if not (parameters["migrations"] or superuser):
+        return []
+    request = dict(
+        do="drift",
+        migrate=LOOK if parameters["migrations"] else None,
+        superuser=superuser and {**superuser, **ONLY_LOOK, "email": superuser["email"] or ""},
+    )
+    answer = project.ask(request, label="drift")
+    return [answer["error"]] if "error" in answer else list(answer["reasons"])

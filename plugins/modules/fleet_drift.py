@@ -1,0 +1,175 @@
+#!/usr/bin/python
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: fleet_drift
+short_description: Ask a host whether anything on it differs from the inventory
+description:
+  - Asks one host about everything that the roles of this collection keep there, in one module execution, and changes nothing.
+    Where no host of a fleet differs, a playbook has nothing left to do, and need not ask role by role.
+  - What is asked comes from the variable C(__<role>_drift) of each role whose inventory group the host is in.
+  - Never fails for what it finds, or for what it cannot ask. Both are a difference, and the role that is run then says what is the matter.
+version_added: 0.2.0
+author: berth.django contributors (@berth)
+attributes:
+  check_mode:
+    support: full
+    details: Does the same.
+  diff_mode:
+    support: none
+    details: It changes nothing, so there is nothing to show.
+options:
+  host:
+    description: Filled in by the action plugin. What M(berth.django.host) takes.
+    type: dict
+  services:
+    description: Filled in by the action plugin. Services as M(berth.django.container_service) takes them.
+    type: list
+    elements: dict
+    default: []
+  project:
+    description: Filled in by the action plugin. What M(berth.django.django_drift) takes.
+    type: dict
+  database:
+    description: Filled in by the action plugin. What M(berth.django.postgres_database) takes.
+    type: dict
+  haproxy:
+    description: Filled in by the action plugin. What M(berth.django.haproxy_drain) takes.
+    type: dict
+  images:
+    description: Filled in by the action plugin. The images that are to be on this host (C(here)) and in the registry (C(pushed)).
+    type: dict
+  holder:
+    description: Filled in by the action plugin. Who runs this.
+    type: str
+    default: unknown
+"""
+
+EXAMPLES = r"""
+- name: Ask whether anything differs
+  berth.django.fleet_drift:
+  register: asked
+"""
+
+RETURN = r"""
+drifted:
+  description: Whether anything differs, or could not be asked.
+  type: bool
+  returned: success
+reasons:
+  description: What differs, one phrase each.
+  type: list
+  elements: str
+  returned: success
+  sample: ["nginx: reload music-nginx to config 5b1d0c2f7a90"]
+"""
+
+import typing as t
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.berth.django.plugins.module_utils import (
+    _django,
+    _django_drift,
+    _haproxy_drain,
+    _host_converge,
+    _image_builder,
+    _manage,
+    _observe,
+    _plan,
+    _postgres_converge,
+)
+from ansible_collections.berth.django.plugins.module_utils._registry import RegistryError
+from ansible_collections.berth.django.plugins.module_utils._service_options import SERVICE_ARGUMENT_SPEC
+from ansible_collections.berth.django.plugins.module_utils._shell import EngineError
+from ansible_collections.berth.django.plugins.module_utils._spec import Service
+from ansible_collections.berth.django.plugins.module_utils._spec_parse import parse
+
+UNANSWERED = (ValueError, EngineError, RegistryError, _manage.CommandFailed, _manage.Unknown)
+
+
+def host(wanted: dict[str, t.Any]) -> list[str]:
+    work = _host_converge.converge({**wanted, "defer_disruption": False}, check=True)
+    return [f"host: {', '.join([*work.actions, *work.unknown, *work.warnings])}"] if work.actions or work.unknown or work.warnings else []
+
+
+def services(wanted: t.Sequence[dict[str, t.Any]]) -> list[str]:
+    return [reason for each in wanted for reason in service(parse(each))]
+
+
+def service(wanted: Service) -> list[str]:
+    plan = _plan.plan(wanted, _observe.observe(wanted, check_mode=True))
+    return [f"{wanted.name}: {', '.join(plan.actions) or 'not finished'}"] if plan.steps else []
+
+
+def images(wanted: dict[str, t.Any]) -> list[str]:
+    here, _unknown = _image_builder.missing(wanted["here"], push=False, tolerant=True)
+    pushed, _unknown = _image_builder.missing(wanted["pushed"], push=True, tolerant=True)
+    return [f"images: {', '.join([*here, *pushed])}"] if here or pushed else []
+
+
+def database(wanted: dict[str, t.Any]) -> list[str]:
+    result = _postgres_converge.converge(wanted, check_mode=True)
+    return [f"database: {', '.join([*result['actions'], *result['unknown']])}"] if result["changed"] or result["unknown"] else []
+
+
+def haproxy(wanted: dict[str, t.Any]) -> list[str]:
+    return [f"haproxy: {change.sentence}" for change in _haproxy_drain.wanted_changes(wanted["socket"], wanted["config"])]
+
+
+def project(wanted: dict[str, t.Any]) -> list[str]:
+    """Its service, too."""
+    if differs := services([wanted["service"]]):
+        return differs
+    found = _manage.with_container(_manage.project_of(wanted, check_mode=True), entrypoint_given=False)
+    return [f"django_uwsgi: {reason}" for reason in _django_drift.reasons(found, wanted)]
+
+
+# In this order: what is asked of Django takes longest, and is not asked where something else differs.
+QUESTIONS: dict[str, t.Callable[[t.Any], list[str]]] = {
+    "host": host,
+    "services": services,
+    "images": images,
+    "haproxy": haproxy,
+    "database": database,
+    "project": project,
+}
+
+
+def differences(parameters: t.Mapping[str, t.Any]) -> list[str]:
+    """Of the first question that finds any."""
+    for name, ask in QUESTIONS.items():
+        try:
+            found = ask(parameters[name]) if parameters[name] else []
+        except UNANSWERED as error:
+            found = [str(error)]
+        if found:
+            return found
+    return []
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec=dict(
+            host=dict(type="dict", options=_host_converge.ARGUMENT_SPEC),
+            services=dict(type="list", elements="dict", options=SERVICE_ARGUMENT_SPEC, default=[]),
+            project=dict(type="dict", options=dict(**_django.ARGUMENT_SPEC, **_django_drift.ARGUMENT_SPEC)),
+            database=dict(type="dict", options=_postgres_converge.ARGUMENT_SPEC),
+            haproxy=dict(type="dict", options=dict(socket=dict(type="path", required=True), config=dict(type="str", required=True))),
+            images=dict(
+                type="dict",
+                options=dict(here=dict(type="list", elements="str", default=[]), pushed=dict(type="list", elements="str", default=[])),
+            ),
+            holder=dict(type="str", default="unknown"),
+        ),
+        supports_check_mode=True,
+    )
+    reasons = differences(module.params)
+    module.exit_json(changed=False, drifted=bool(reasons), reasons=reasons)
+
+
+if __name__ == "__main__":
+    main()
