@@ -9,6 +9,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible.plugins.action import ActionBase
+from ansible.utils.display import Display
 from ansible_collections.berth.django.plugins.plugin_utils import _builds
 from ansible_collections.berth.django.plugins.plugin_utils._on_host import run_module
 
@@ -28,14 +29,15 @@ class ActionModule(ActionBase):
         roles = ["host", *(role for group, role in ROLES.items() if group in task_vars["group_names"])]
         declared = [self._declared(role, task_vars) for role in roles]
         known = [reason for each in declared if (reason := each.pop("differs", ""))]
+        host = task_vars["inventory_hostname"]
         if known:
-            return dict(changed=False, drifted=True, reasons=known)
+            return told(host, dict(changed=False, drifted=True, reasons=known))
         question: dict[str, t.Any] = {"services": [service for each in declared for service in each.pop("services", [])]}
         for each in declared:
             question.update({key: value for key, value in each.items() if value})
         for where, roles in question.get("images", {}).items():
             question["images"][where] = sorted(_builds.wanted(roles, task_vars, self._loader, self._templar))
-        return run_module(self, task_vars, MODULE, question)
+        return told(host, run_module(self, task_vars, MODULE, question))
 
     def _declared(self, role: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
         """What the role declares as `__<role>_drift`, evaluated as the role would on this host."""
@@ -45,3 +47,10 @@ class ActionModule(ActionBase):
         # Looked up once, and not again wherever its name is used.
         known.update({name: scope.template(known[name]) for name in (f"{role}_image",) if name in known})
         return dict(scope.template(known[f"__{role}_drift"]))
+
+
+def told(host: str, result: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Without -v nobody sees what a result holds."""
+    for reason in result.get("reasons", []):
+        Display().display(f"{host} differs: {reason}")
+    return result

@@ -40,15 +40,14 @@ def reasons(project: _manage.Project, parameters: t.Mapping[str, t.Any]) -> list
         return ["the project does not run as it is described"]
     directory = _static_record.host_directory(service, parameters["static_root"])
     key = _static_record.key_of(service.instance if service else "", project.chdir, project.settings)
-    if directory and _static_record.recall(directory, key) is None:
-        return ["static files are not as collectstatic left them"]
+    found = ["static files are not as collectstatic left them"] if directory and _static_record.recall(directory, key) is None else []
     superuser = parameters["superuser"]
     if not (parameters["migrations"] or superuser):
-        return []
+        return found
     request = dict(
         do="drift",
         migrate=LOOK if parameters["migrations"] else None,
         superuser=superuser and {**superuser, **ONLY_LOOK, "email": superuser["email"] or ""},
     )
     answer = project.ask(request, label="drift")
-    return [answer["error"]] if "error" in answer else list(answer["reasons"])
+    return [*found, *([answer["error"]] if "error" in answer else answer["reasons"])]

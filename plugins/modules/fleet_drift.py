@@ -84,7 +84,7 @@ from ansible_collections.berth.django.plugins.module_utils import (
 )
 from ansible_collections.berth.django.plugins.module_utils._registry import RegistryError
 from ansible_collections.berth.django.plugins.module_utils._service_options import SERVICE_ARGUMENT_SPEC
-from ansible_collections.berth.django.plugins.module_utils._shell import EngineError
+from ansible_collections.berth.django.plugins.module_utils._shell import EngineError, docker_present
 from ansible_collections.berth.django.plugins.module_utils._spec import Service
 from ansible_collections.berth.django.plugins.module_utils._spec_parse import parse
 
@@ -128,7 +128,6 @@ def project(wanted: dict[str, t.Any]) -> list[str]:
     return [f"django_uwsgi: {reason}" for reason in _django_drift.reasons(found, wanted)]
 
 
-# In this order: what is asked of Django takes longest, and is not asked where something else differs.
 QUESTIONS: dict[str, t.Callable[[t.Any], list[str]]] = {
     "host": host,
     "services": services,
@@ -140,15 +139,16 @@ QUESTIONS: dict[str, t.Callable[[t.Any], list[str]]] = {
 
 
 def differences(parameters: t.Mapping[str, t.Any]) -> list[str]:
-    """Of the first question that finds any."""
+    """Without an engine, nothing else is asked."""
+    found = []
     for name, ask in QUESTIONS.items():
         try:
-            found = ask(parameters[name]) if parameters[name] else []
+            found += ask(parameters[name]) if parameters[name] else []
         except UNANSWERED as error:
-            found = [str(error)]
-        if found:
-            return found
-    return []
+            found.append(f"{name}: {error}")
+        if not docker_present():
+            break
+    return found
 
 
 def main() -> None:

@@ -1,0 +1,77 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""site.yml does nothing where fleet_drift finds nothing: whatever a role keeps has to be asked for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from _paths import ROOT
+from _render import load_yaml
+from ansible_collections.berth.django.plugins.action.fleet_drift import ROLES
+from ansible_collections.berth.django.plugins.module_utils._shell import EngineError
+from ansible_collections.berth.django.plugins.modules import fleet_drift
+
+ASKED = {"host", *ROLES.values()}
+# What keeps something on a host -> the question that asks for it.
+QUESTION = {
+    "host": "host",
+    "container_service": "services",
+    "image": "images",
+    "postgres_database": "database",
+    "haproxy_drain": "haproxy",
+    "django_migrate": "project",
+    "django_superuser": "project",
+    "django_collectstatic": "project",
+}
+# Does its work on the controller, keeps nothing, or is a part of a deploy alone.
+NOT_KEPT = {
+    "fleet_certificate",
+    "deploy_lock",
+    "django_command",
+    "django_drift",
+    "django_schema_check",
+    "haproxy_maintenance",
+    "lab",
+    "releases",
+    "static_release",  # for web servers that are apart, which makes the role say that something may differ
+}
+
+
+def test_every_role_of_the_fleet_says_what_to_ask() -> None:
+    assert {role for role in ASKED if f"__{role}_drift" in load_yaml(ROOT / "roles" / role / "vars" / "main.yml")} == ASKED
+
+
+def test_everything_that_a_role_keeps_is_asked_for() -> None:
+    used = {module for file in (ROOT / "roles").glob("*/tasks/*.yml") for module in modules(load_yaml(file))}
+    assert used == set(QUESTION) | NOT_KEPT
+    assert set(QUESTION.values()) == set(fleet_drift.QUESTIONS)
+
+
+def modules(tasks: Any) -> set[str]:
+    found = set()
+    for task in tasks or ():
+        found |= {key.removeprefix("berth.django.") for key in task if key.startswith("berth.django.")}
+        for part in ("block", "rescue", "always"):
+            found |= modules(task.get(part))
+    return found
+
+
+def test_what_cannot_be_asked_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: Any) -> list[str]:
+        raise EngineError("the container music-postgres is not running")
+
+    monkeypatch.setitem(fleet_drift.QUESTIONS, "database", refuse)
+    monkeypatch.setattr(fleet_drift, "docker_present", lambda: True)
+    nothing = dict.fromkeys(fleet_drift.QUESTIONS)
+    assert fleet_drift.differences(nothing) == []
+    assert fleet_drift.differences({**nothing, "database": {"x": 1}}) == ["database: the container music-postgres is not running"]
+
+
+def test_without_an_engine_nothing_else_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet_drift, "docker_present", lambda: False)
+    monkeypatch.setitem(fleet_drift.QUESTIONS, "host", lambda _: ["host: there is no Docker Engine yet"])
+    monkeypatch.setitem(fleet_drift.QUESTIONS, "services", lambda _: pytest.fail("services were asked for"))
+    assert fleet_drift.differences({name: {"x": 1} for name in fleet_drift.QUESTIONS}) == ["host: there is no Docker Engine yet"]
