@@ -102,7 +102,7 @@ def services(wanted: t.Sequence[dict[str, t.Any]]) -> list[str]:
 
 def service(wanted: Service) -> list[str]:
     plan = _plan.plan(wanted, _observe.observe(wanted, check_mode=True))
-    return [f"{wanted.name}: {', '.join(plan.actions) or 'not finished'}"] if plan.steps else []
+    return [f"{wanted.name}: {', '.join(plan.actions) or 'it is not healthy, or not finished'}"] if plan.steps else []
 
 
 def images(wanted: dict[str, t.Any]) -> list[str]:
