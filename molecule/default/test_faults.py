@@ -189,7 +189,9 @@ def test_killed_run_is_completed_by_the_next(number: int, heading: str, seconds:
 def test_next_run_waits_for_the_module_of_a_killed_one() -> None:
     """The module goes on without its run. The next run says for whom it waits, and ends where a run ends that nobody killed."""
     variables = {"django_uwsgi_harakiri": 75}
-    assert playbook(variables=variables).rc == 0
+    # Twice: the oldest versions of files are pruned, and which ones those are depends on what was tried before.
+    for wanted in (variables, {}, variables):
+        assert playbook(variables=wanted).rc == 0
     clean = state()
     assert playbook().rc == 0
     assert state() != clean, "the change left no trace, so this would prove nothing"
@@ -246,6 +248,7 @@ def state() -> dict[str, list[str]]:
 @pytest.mark.long
 def test_lost_host_is_made_again() -> None:
     """The machine is gone, its disk too: the site goes on, and the next run makes it anew and touches nobody else."""
+    assert playbook().rc == 0
     others = {name: line for name, line in processes().items() if not name.startswith(f"{WEB}/")}
     with under_load(SITE, clients=2) as load:
         machine = HOSTS[WEB]["machine"]
