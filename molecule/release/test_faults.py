@@ -202,6 +202,7 @@ STEPS = [
     "Make sure that no other deploy has begun",
     "Switch to the release",
     "Run the project's commands after the switch",
+    "Look at it once more",
     "Stop the release before",
     "Let others deploy",
 ]
@@ -228,7 +229,7 @@ def test_every_step_is_in_that_table() -> None:
     """Those that only ask, and those that this fleet has no use for, are not."""
     left_out = {
         "Prepare the database",
-        "Deploy",
+        "Bring what is missing",
         "Retire the release before",
         "Bring the release, or leave all as they are",
         "Name the release",
@@ -247,7 +248,7 @@ def test_every_step_is_in_that_table() -> None:
         "Say what serves now",
     }
     text = "".join(
-        (ROOT / "roles/django_uwsgi/tasks" / name).read_text() for name in ("main.yml", "prepare.yml", "deploy.yml", "retire.yml")
+        (ROOT / "roles/django_uwsgi/tasks" / name).read_text() for name in ("main.yml", "prepare.yml", "bring.yml", "retire.yml")
     )
     names = set(re.findall(r"^ +- name: (.*)$", text, re.MULTILINE)) - left_out
     assert not [name for name in names if not any(name.startswith(step) for step in STEPS)]

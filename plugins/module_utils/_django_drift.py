@@ -27,27 +27,27 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     ),
     static_root=dict(type="str"),
 )
-# What a look at the plan of migrations needs to be told.
-LOOK = dict(database="default", app="", migration="", fake=False, apply=False, sql=False, check_deploy="", silenced_checks=[])
+# What a look at the plan of migrations, and one at the superuser, need to be told.
+PLAN = dict(database="default", app="", migration="", fake=False, apply=False, sql=False, check_deploy="", silenced_checks=[])
+SUPERUSER = dict(database="default", apply=False, update_password=True)
+Told = tuple[list[str], list[str]]
 
-ONLY_LOOK = dict(database="default", apply=False, update_password=True)
 
-
-def reasons(project: _manage.Project, parameters: t.Mapping[str, t.Any]) -> list[str]:
-    """One phrase each; an empty list when all is as it should be."""
+def reasons(project: _manage.Project, parameters: t.Mapping[str, t.Any]) -> Told:
+    """One phrase for all that differs, and warnings about what does not."""
     service = project.service
     if service and not project.serves:
-        return ["the project does not run as it is described"]
+        return ["the project does not run as it is described"], []
     directory = _static_record.host_directory(service, parameters["static_root"])
     key = _static_record.key_of(service.instance if service else "", project.chdir, project.settings)
     found = ["static files are not as collectstatic left them"] if directory and _static_record.recall(directory, key) is None else []
     superuser = parameters["superuser"]
     if not (parameters["migrations"] or superuser):
-        return found
+        return found, []
     request = dict(
         do="drift",
-        migrate=LOOK if parameters["migrations"] else None,
-        superuser=superuser and {**superuser, **ONLY_LOOK, "email": superuser["email"] or ""},
+        migrate=PLAN if parameters["migrations"] else None,
+        superuser=superuser and {**superuser, **SUPERUSER, "email": superuser["email"] or ""},
     )
-    answer = project.ask(request, label="drift")
-    return [*found, *([answer["error"]] if "error" in answer else answer["reasons"])]
+    answer = project.ask(request, label="shell")
+    return ([*found, answer["error"]], []) if "error" in answer else ([*found, *answer["reasons"]], answer["warnings"])

@@ -29,6 +29,7 @@ ANSWER = "BERTH-ANSWER "
 # Two numbers that mean "a berth.django migration" inside one database.
 LOCK = (1650815604, 1835627369)
 POLL = 0.5
+UNMIGRATED = "the models have changes that are not in a migration: run manage.py makemigrations, and build the image again"
 CONCURRENTLY = re.compile(r"\s*(?:CREATE|DROP|REINDEX)\b.*\bCONCURRENTLY\b", re.IGNORECASE | re.DOTALL)
 
 
@@ -373,15 +374,55 @@ def update_user(user: t.Any, request: dict[str, t.Any]) -> dict[str, t.Any]:
 
 def drift(request: dict[str, t.Any]) -> dict[str, t.Any]:
     """What is not as it should be, one phrase each. Changes nothing: Django is started once for all questions."""
-    reasons = []
+    reasons, warnings = [], []
     if request["migrate"]:
         names = [f"{entry['app']}.{entry['name']}" for entry in migrate(request["migrate"])["plan"]]
-        reasons += [f"migrations are not applied: {', '.join(names)}"] if names else []
+        reasons += [f"migrations are not applied: {', '.join(names)}"] if names else follow_up(request["migrate"]["database"])
+        warnings += [] if names else unmigrated(request["migrate"]["database"])
     if request["superuser"] and not reasons:
         found = superuser(request["superuser"])
         reasons += ["the superuser does not exist"] if found["created"] else []
         reasons += [f"the superuser differs: {', '.join(found['updated'])}"] if found["updated"] else []
-    return {"reasons": reasons}
+    return {"reasons": reasons, "warnings": warnings}
+
+
+def follow_up(alias: str) -> list[str]:
+    """What `migrate` does after the last migration: missing where a run was killed before it."""
+    from django.apps import apps
+    from django.db import router
+
+    installed = [
+        model
+        for config in apps.get_app_configs()
+        if config.models_module
+        for model in config.get_models()
+        if router.allow_migrate_model(alias, model)
+    ]
+    if not apps.is_installed("django.contrib.contenttypes"):
+        return []
+    types = apps.get_model("contenttypes", "ContentType").objects.using(alias)
+    known = set(types.values_list("app_label", "model"))
+    found = [
+        f"{model._meta.label} has no content type" for model in installed if (model._meta.app_label, model._meta.model_name) not in known
+    ]
+    if apps.is_installed("django.contrib.auth") and not found:
+        permissions = apps.get_model("auth", "Permission").objects.using(alias)
+        given = set(permissions.values_list("content_type__app_label", "codename"))
+        wanted = {(model, f"{action}_{model._meta.model_name}") for model in installed for action in model._meta.default_permissions}
+        found = sorted(f"{model._meta.label} lacks {code}" for model, code in wanted if (model._meta.app_label, code) not in given)
+    return [f"what follows migrations is missing: {', '.join(found)}"] if found else []
+
+
+def unmigrated(alias: str) -> list[str]:
+    """As `migrate` finds it."""
+    from django.apps import apps
+    from django.db import connections
+    from django.db.migrations.autodetector import MigrationAutodetector
+    from django.db.migrations.loader import MigrationLoader
+    from django.db.migrations.state import ProjectState
+
+    loader = MigrationLoader(connections[alias])
+    return [UNMIGRATED] if MigrationAutodetector(loader.project_state(), ProjectState.from_apps(apps)).changes(graph=loader.graph) else []
 
 
 WORK: dict[str, t.Callable[[dict[str, t.Any]], dict[str, t.Any]]] = {

@@ -32,7 +32,7 @@ def inspect_all() -> list[dict[str, t.Any]]:
     outcome = run(["docker", "inspect", "--type", "container", *ids])
     # A container that vanished in between makes the command fail and still print the others.
     if outcome.rc != 0 and "no such" not in outcome.err.lower():
-        raise EngineError(f"inspecting containers failed: {outcome.text}")
+        raise EngineError(f"inspecting containers failed: {outcome.err.strip()}")
     return json.loads(outcome.out or "[]")
 
 

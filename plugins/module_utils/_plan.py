@@ -25,7 +25,7 @@ STAGES = ("ship", "start", "switch", "retire")
 
 # Steps after which somebody may notice: they wait for this host's turn.
 _DISRUPTIVE = frozenset(("switch", "drain", "stop", "restart", "restart_if_pending"))
-_CHECKS = frozenset(("validate", "check_ports", "wait_healthy", "bake", "watch", "drain", "restart_if_pending", "commit"))
+_CHECKS = frozenset(("validate", "check_ports", "wait_healthy", "bake", "watch", "look", "drain", "restart_if_pending", "commit"))
 
 
 @dataclass(frozen=True)
@@ -129,7 +129,7 @@ def _stages(service: Service, actual: Actual, keeper: Container | None, others: 
     else:
         stages["start"] = _start_beside(service, actual, others) if keeper is None else _adjust(service, actual, keeper, prepared=ship)
         stages["switch"], stages["retire"] = _switch(service, actual), _retire(service, actual, others)
-        if service.release and stages["switch"]:
+        if service.release and any(step.do == "switch" for step in stages["switch"]):
             begun = actual.under_way and (actual.under_way.instance, actual.under_way.run) == (service.instance, run)
             # Also by a run that goes on with what another one began: from here on, it is this one's to take back.
             stages["start"] = [*([] if begun else [Step("begin")]), *stages["start"]]
@@ -265,9 +265,9 @@ def _adjust(service: Service, actual: Actual, keeper: Container, prepared: list[
 
 
 def _switch(service: Service, actual: Actual) -> list[Step]:
-    """Moves the links to the new instance."""
+    """Moves the links to the new instance. Asked again, it looks what has become of it."""
     if all(actual.links.get(item.link) == item.target for item in service.switch):
-        return []
+        return [Step("look", service.container)] if service.release and actual.previous else []
     return [Step("switch"), *([Step("watch", service.container)] if service.release and service.release.pause else [])]
 
 
@@ -335,7 +335,7 @@ def _sentences(service: Service, steps: list[Step], keeper: Container | None, ot
         "pull": "pull {0}",
         "network": "create network {0}",
         "directory": "make directory {0}",
-        "secrets": f"write secrets {service.secrets_version}",
+        "secrets": "write secrets",
         "config": f"write config {service.generation}",
         "reload": f"reload {{0}} to config {service.generation}",
         "restart": "restart {0}",

@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import ipaddress
+import posixpath
 import re
 import typing as t
 
@@ -43,6 +44,9 @@ def check(service: Service, public: list[bool]) -> None:
         raise ValueError("service.release needs service.replace: beside and service.switch: a release starts beside the one that serves.")
     if service.release and service.release.keep < 2:
         raise ValueError(f"service.release.keep is {service.release.keep}: at least 2, the one that serves and the one to go back to.")
+    for item in service.switch:
+        if item.previous and posixpath.dirname(item.previous) != posixpath.dirname(item.link):
+            raise ValueError(f"service.switch has {item.previous!r} beside {item.link!r}: they have to be in one directory.")
     if service.reload and not service.proof:
         raise ValueError("service.reload needs service.proof: a reload that nobody proves may have kept the old configuration.")
     if service.reload and not service.config:

@@ -92,8 +92,10 @@ from ansible_collections.berth.django.plugins.module_utils import _django, _djan
 
 
 def drift(module: AnsibleModule, project: _manage.Project) -> dict[str, object]:
-    """Uses of `module`: its parameters."""
-    reasons = _django_drift.reasons(project, module.params)
+    """Uses of `module`: its parameters and warn()."""
+    reasons, warnings = _django_drift.reasons(project, module.params)
+    for warning in warnings:
+        module.warn(warning)
     return dict(changed=False, drifted=bool(reasons), reasons=reasons, unknown=[])
 
 

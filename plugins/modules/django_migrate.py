@@ -139,7 +139,7 @@ stdout:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.berth.django.plugins.module_utils import _django, _manage
+from ansible_collections.berth.django.plugins.module_utils import _django, _django_inside, _manage
 
 
 def migrate(module: AnsibleModule, project: _manage.Project) -> dict[str, object]:
@@ -165,7 +165,7 @@ def migrate(module: AnsibleModule, project: _manage.Project) -> dict[str, object
         if answer["waited_for"]:
             module.warn(f"waited for another migration: {answer['waited_for']}")
         if "not yet reflected in a migration" in answer["output"]:
-            module.warn("the models have changes that are not in a migration: run manage.py makemigrations, and build the image again")
+            module.warn(_django_inside.UNMIGRATED)
     done = {*applied, *unapplied}
     return dict(
         changed=bool(done) and module.params["apply"],

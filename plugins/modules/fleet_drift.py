@@ -22,6 +22,9 @@ attributes:
   diff_mode:
     support: none
     details: It changes nothing, so there is nothing to show.
+notes:
+  - The authority that hosts trust, and the certificate of the registry, have to be taken before, on the controller. C(berth.django.drift)
+    does, and C(berth.django.site) with it.
 options:
   host:
     description: Filled in by the action plugin. What M(berth.django.host) takes.
@@ -50,9 +53,8 @@ options:
 """
 
 EXAMPLES = r"""
-- name: Ask whether anything differs
-  berth.django.fleet_drift:
-  register: asked
+- name: Ask every host whether anything on it differs
+  ansible.builtin.import_playbook: berth.django.drift
 """
 
 RETURN = r"""
@@ -88,47 +90,57 @@ from ansible_collections.berth.django.plugins.module_utils._shell import EngineE
 from ansible_collections.berth.django.plugins.module_utils._spec import Service
 from ansible_collections.berth.django.plugins.module_utils._spec_parse import parse
 
-UNANSWERED = (ValueError, EngineError, RegistryError, _manage.CommandFailed, _manage.Unknown)
+# A file that goes while it is read is another run at work, which the roles wait for.
+UNANSWERED = (ValueError, OSError, EngineError, RegistryError, _manage.CommandFailed, _manage.Unknown)
+GATEWAY = "uwsgi_gateway"
+Told = tuple[list[str], list[str]]
 
 
-def host(wanted: dict[str, t.Any]) -> list[str]:
+def host(wanted: dict[str, t.Any]) -> Told:
     work = _host_converge.converge({**wanted, "defer_disruption": False}, check=True)
-    return [f"host: {', '.join([*work.actions, *work.unknown, *work.warnings])}"] if work.actions or work.unknown or work.warnings else []
+    found = [*work.actions, *work.unknown]
+    return [f"host: {', '.join(found)}"] if found else [], work.warnings
 
 
-def services(wanted: t.Sequence[dict[str, t.Any]]) -> list[str]:
-    return [reason for each in wanted for reason in service(parse(each))]
+def services(wanted: t.Sequence[dict[str, t.Any]]) -> Told:
+    return [reason for each in map(parse, wanted) for reason in service(each, _observe.observe(each, check_mode=True))], []
 
 
-def service(wanted: Service) -> list[str]:
-    plan = _plan.plan(wanted, _observe.observe(wanted, check_mode=True))
+def service(wanted: Service, actual: _plan.Actual) -> list[str]:
+    plan = _plan.plan(wanted, actual)
     return [f"{wanted.name}: {', '.join(plan.actions) or 'it is not healthy, or not finished'}"] if plan.steps else []
 
 
-def images(wanted: dict[str, t.Any]) -> list[str]:
+def images(wanted: dict[str, t.Any]) -> Told:
     here, _unknown = _image_builder.missing(wanted["here"], push=False, tolerant=True)
     pushed, _unknown = _image_builder.missing(wanted["pushed"], push=True, tolerant=True)
-    return [f"images: {', '.join([*here, *pushed])}"] if here or pushed else []
+    return [f"images: {', '.join([*here, *pushed])}"] if here or pushed else [], []
 
 
-def database(wanted: dict[str, t.Any]) -> list[str]:
+def database(wanted: dict[str, t.Any]) -> Told:
     result = _postgres_converge.converge(wanted, check_mode=True)
-    return [f"database: {', '.join([*result['actions'], *result['unknown']])}"] if result["changed"] or result["unknown"] else []
+    found = [*result["actions"], *result["unknown"]]
+    return [f"database: {', '.join(found)}"] if found else [], []
 
 
-def haproxy(wanted: dict[str, t.Any]) -> list[str]:
-    return [f"haproxy: {change.sentence}" for change in _haproxy_drain.wanted_changes(wanted["socket"], wanted["config"])]
+def haproxy(wanted: dict[str, t.Any]) -> Told:
+    return [f"haproxy: {change.sentence}" for change in _haproxy_drain.wanted_changes(wanted["socket"], wanted["config"])], []
 
 
-def project(wanted: dict[str, t.Any]) -> list[str]:
-    """Its service, too."""
-    if differs := services([wanted["service"]]):
-        return differs
-    found = _manage.with_container(_manage.project_of(wanted, check_mode=True), entrypoint_given=False)
-    return [f"django_uwsgi: {reason}" for reason in _django_drift.reasons(found, wanted)]
+def project(wanted: dict[str, t.Any]) -> Told:
+    """Its service, too, and a way in from other hosts that the inventory has closed."""
+    own = parse(wanted["service"])
+    actual = _observe.observe(own, check_mode=True)
+    if differs := service(own, actual):
+        return differs, []
+    opened = [f"{GATEWAY}: it is to be removed"] if GATEWAY in actual.neighbours else []
+    found, warnings = _django_drift.reasons(
+        _manage.with_container(_manage.project_of(wanted, check_mode=True), entrypoint_given=False), wanted
+    )
+    return [*opened, *(f"django_uwsgi: {reason}" for reason in found)], warnings
 
 
-QUESTIONS: dict[str, t.Callable[[t.Any], list[str]]] = {
+QUESTIONS: dict[str, t.Callable[[t.Any], Told]] = {
     "host": host,
     "services": services,
     "images": images,
@@ -138,17 +150,19 @@ QUESTIONS: dict[str, t.Callable[[t.Any], list[str]]] = {
 }
 
 
-def differences(parameters: t.Mapping[str, t.Any]) -> list[str]:
+def differences(parameters: t.Mapping[str, t.Any]) -> Told:
     """Without an engine, nothing else is asked."""
-    found = []
+    reasons: list[str] = []
+    warnings: list[str] = []
     for name, ask in QUESTIONS.items():
         try:
-            found += ask(parameters[name]) if parameters[name] else []
+            found, warned = ask(parameters[name]) if parameters[name] else ([], [])
         except UNANSWERED as error:
-            found.append(f"{name}: {error}")
+            found, warned = [f"{name}: {error}"], []
+        reasons, warnings = [*reasons, *found], [*warnings, *warned]
         if not docker_present():
             break
-    return found
+    return reasons, warnings
 
 
 def main() -> None:
@@ -167,7 +181,9 @@ def main() -> None:
         ),
         supports_check_mode=True,
     )
-    reasons = differences(module.params)
+    reasons, warnings = differences(module.params)
+    for warning in warnings:
+        module.warn(warning)
     module.exit_json(changed=False, drifted=bool(reasons), reasons=reasons)
 
 

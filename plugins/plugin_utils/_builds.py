@@ -60,6 +60,16 @@ def variables_of(role: str, variables: t.Mapping[str, t.Any], loader: t.Any) -> 
     return {**merged, **variables, "role_path": str(ROLES / role)}
 
 
+def own_variables(role: str, loader: t.Any) -> dict[str, t.Any]:
+    """What nobody outside of the role is to set."""
+    file = ROLES / role / "vars" / "main.yml"
+    return dict(_load(loader, str(file)) or {}) if file.is_file() else {}
+
+
+def image_variable(role: str) -> str:
+    return "image_registry_image" if role == "image" else f"{role}_image"
+
+
 def _load(loader: t.Any, path: str) -> dict[str, t.Any]:
     try:
         return loader.load_from_file(path, trusted_as_template=True)
@@ -117,7 +127,7 @@ def tag_of(build: Build) -> str:
 
 def is_own(role: str, variables: t.Mapping[str, t.Any]) -> bool:
     """Whether a host uses the image that this collection builds: an image variable that was set to anything else is used as it is."""
-    value = variables.get("image_registry_image" if role == "image" else f"{role}_image")
+    value = variables.get(image_variable(role))
     return value is None or "berth.django.build" in str(value)
 
 

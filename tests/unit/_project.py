@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from _paths import ROOT
-from ansible_collections.berth.django.plugins.module_utils import _django, _manage
+from ansible_collections.berth.django.plugins.module_utils import _django, _django_drift, _manage
 
 PYTHON = os.environ.get("BERTH_TEST_PYTHON", sys.executable)
 SOURCES = {module.__name__: Path(str(module.__file__)).read_text() for module in _manage.INSIDE}
@@ -32,6 +32,7 @@ DEFAULTS: dict[str, dict[str, Any]] = {
     },
     "compare": {"database": "default"},
     "cannot_run": {"database": "default"},
+    "drift": {"migrate": _django_drift.PLAN, "superuser": None},
 }  # fmt: skip
 
 

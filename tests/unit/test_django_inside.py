@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 import yaml
 from _paths import ROOT
-from _project import Release
+from _project import DEFAULTS, Release
 from ansible_collections.berth.django.plugins.module_utils import _django
 
 Ask = Callable[..., dict[str, Any]]
@@ -207,3 +208,47 @@ def test_superuser_is_updated(ask: Ask) -> None:
 def test_superuser_with_a_field_that_does_not_exist(ask: Ask) -> None:
     ask("migrate")
     assert ask("superuser", fields={"nick": "b"})["error"] == "the user model has no field 'nick'"
+
+
+# --- drift ------------------------------------------------------------------------------------------------------------------------
+
+BOSS = {**DEFAULTS["superuser"], "apply": False}
+
+
+def test_drift_is_what_the_other_requests_would_do(ask: Ask) -> None:
+    (reason,) = ask("drift", superuser=BOSS)["reasons"]
+    assert reason.startswith("migrations are not applied: ") and "songs.0001_initial" in reason
+    ask("migrate")
+    assert ask("drift", superuser=BOSS)["reasons"] == ["the superuser does not exist"]
+    assert ask("drift", superuser=BOSS)["reasons"] == ["the superuser does not exist"], "asking created it"
+    ask("superuser")
+    assert ask("drift", superuser=BOSS) == {"reasons": [], "warnings": [], "printed": ""}
+    assert ask("drift", superuser={**BOSS, "password": "another-horse"})["reasons"] == ["the superuser differs: password"]
+
+
+@pytest.mark.parametrize(
+    ("statement", "reason"),
+    [
+        ("DELETE FROM auth_permission WHERE codename = 'view_song'", "songs.Song lacks view_song"),
+        (
+            "DELETE FROM auth_permission WHERE codename LIKE '%_song'; DELETE FROM django_content_type WHERE model = 'song'",
+            "songs.Song has no content type",
+        ),
+    ],
+)
+def test_what_follows_migrations_is_missed_and_brought_back(ask: Ask, release: Release, statement: str, reason: str) -> None:
+    """As after a run that was killed between the last migration and what Django does then."""
+    ask("migrate")
+    with sqlite3.connect(release.database) as connection:
+        connection.executescript(statement)
+    assert ask("drift")["reasons"] == [f"what follows migrations is missing: {reason}"]
+    ask("migrate")
+    assert ask("drift")["reasons"] == []
+
+
+def test_models_that_no_migration_knows_are_warned_about(ask: Ask, release: Release) -> None:
+    ask("migrate")
+    models = release.path / "songs" / "models.py"
+    models.write_text(models.read_text().replace("    play_count =", "    year = models.IntegerField(null=True)\n    play_count ="))
+    answer = ask("drift")
+    assert answer["reasons"] == [] and "makemigrations" in answer["warnings"][0]

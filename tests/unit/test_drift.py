@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from _paths import ROOT
 from _render import load_yaml
-from ansible_collections.berth.django.plugins.action.fleet_drift import ROLES
+from ansible_collections.berth.django.plugins.action.inventory_check import GROUPS
 from ansible_collections.berth.django.plugins.module_utils._shell import EngineError
 from ansible_collections.berth.django.plugins.modules import fleet_drift
 
-ASKED = {"host", *ROLES.values()}
+ASKED = {"host", *GROUPS.values()}
 # What keeps something on a host -> the question that asks for it.
 QUESTION = {
     "host": "host",
@@ -60,18 +60,20 @@ def modules(tasks: Any) -> set[str]:
 
 
 def test_what_cannot_be_asked_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(_: Any) -> list[str]:
+    def refuse(_: Any) -> Any:
         raise EngineError("the container music-postgres is not running")
 
     monkeypatch.setitem(fleet_drift.QUESTIONS, "database", refuse)
     monkeypatch.setattr(fleet_drift, "docker_present", lambda: True)
     nothing = dict.fromkeys(fleet_drift.QUESTIONS)
-    assert fleet_drift.differences(nothing) == []
-    assert fleet_drift.differences({**nothing, "database": {"x": 1}}) == ["database: the container music-postgres is not running"]
+    assert fleet_drift.differences(nothing) == ([], [])
+    found, _warnings = fleet_drift.differences({**nothing, "database": {"x": 1}})
+    assert found == ["database: the container music-postgres is not running"]
 
 
 def test_without_an_engine_nothing_else_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fleet_drift, "docker_present", lambda: False)
-    monkeypatch.setitem(fleet_drift.QUESTIONS, "host", lambda _: ["host: there is no Docker Engine yet"])
+    monkeypatch.setitem(fleet_drift.QUESTIONS, "host", lambda _: (["host: there is no Docker Engine yet"], []))
     monkeypatch.setitem(fleet_drift.QUESTIONS, "services", lambda _: pytest.fail("services were asked for"))
-    assert fleet_drift.differences({name: {"x": 1} for name in fleet_drift.QUESTIONS}) == ["host: there is no Docker Engine yet"]
+    found, _warnings = fleet_drift.differences({name: {"x": 1} for name in fleet_drift.QUESTIONS})
+    assert found == ["host: there is no Docker Engine yet"]

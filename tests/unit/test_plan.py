@@ -202,14 +202,11 @@ WITH_PREVIOUS = dataclasses.replace(RELEASED, switch=(RELEASED.switch[0], datacl
     ("name", "planned", "steps"),
     [
         ("from the start", plan(WITH_PREVIOUS, STARTED), ["bake", "switch", "watch", "unlink", "drain"]),
-        ("switched", plan(WITH_PREVIOUS, dataclasses.replace(SWITCHED, previous=("/before",))), ["unlink", "drain"]),
+        ("switched", plan(WITH_PREVIOUS, dataclasses.replace(SWITCHED, previous=("/before",))), ["look", "unlink", "drain"]),
         ("gone already", plan(WITH_PREVIOUS, SWITCHED), ["drain"]),
         ("taken back", roll_back(WITH_PREVIOUS, dataclasses.replace(SWITCHED, previous=("/before",))), ["switch_back", "unlink", "drain"]),
-        (
-            "the first ever",
-            plan(WITH_PREVIOUS, dataclasses.replace(STARTED, links={}, containers=(running(RELEASED),))),
-            ["bake", "switch"],
-        ),
+        ("the first ever", plan(WITH_PREVIOUS, FIRST_EVER), ["bake", "switch"]),
+        ("asked again", plan(WITH_PREVIOUS, dataclasses.replace(SWITCHED, previous=("/before",)), until="switch"), ["look"]),
     ],
 )
 def test_nobody_is_led_to_the_instance_before_when_it_drains(name: str, planned: Plan, steps: list[str]) -> None:
