@@ -128,9 +128,9 @@ def _stages(service: Service, actual: Actual, keeper: Container | None, others: 
         stages["start"] = _replace(service, others) if keeper is None else _clear(others) + _adjust(service, actual, keeper, prepared=ship)
     else:
         stages["start"] = _start_beside(service, actual, others) if keeper is None else _adjust(service, actual, keeper, prepared=ship)
-        stages["switch"], stages["retire"] = _switch(service, actual), _retire(service, actual, others)
+        stages["switch"], stages["retire"] = _switch(service, actual, run), _retire(service, actual, others)
         if service.release and any(step.do == "switch" for step in stages["switch"]):
-            begun = actual.under_way and (actual.under_way.instance, actual.under_way.run) == (service.instance, run)
+            begun = _begun(service, actual, run)
             # Also by a run that goes on with what another one began: from here on, it is this one's to take back.
             stages["start"] = [*([] if begun else [Step("begin")]), *stages["start"]]
             stages["start"] += [Step("bake", service.container)] if service.release.bake else []
@@ -264,10 +264,15 @@ def _adjust(service: Service, actual: Actual, keeper: Container, prepared: list[
     return steps if any(step.do != "wait_healthy" for step in steps) or not keeper.healthy else []
 
 
-def _switch(service: Service, actual: Actual) -> list[Step]:
-    """Moves the links to the new instance. Asked again, it looks what has become of it."""
+def _begun(service: Service, actual: Actual, run: str) -> bool:
+    """Whether this very run has begun the release."""
+    return bool(actual.under_way and (actual.under_way.instance, actual.under_way.run) == (service.instance, run))
+
+
+def _switch(service: Service, actual: Actual, run: str) -> list[Step]:
+    """Moves the links to the new instance. Asked again by the run that began the release, it looks what has become of it."""
     if all(actual.links.get(item.link) == item.target for item in service.switch):
-        return [Step("look", service.container)] if service.release and actual.previous else []
+        return [Step("look", service.container)] if _begun(service, actual, run) else []
     return [Step("switch"), *([Step("watch", service.container)] if service.release and service.release.pause else [])]
 
 
