@@ -59,6 +59,13 @@ def comes_back() -> None:
     assert {request("/api/music/", host, 8000).status for host in GROUPS["nginx"]} == {200}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def converged() -> None:
+    """Whatever was tried before."""
+    run = playbook()
+    assert run.rc == 0, run.told
+
+
 def test_nothing_differs_on_a_converged_fleet() -> None:
     assert differences() == []
 

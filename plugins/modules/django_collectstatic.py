@@ -127,13 +127,15 @@ def collectstatic(module: AnsibleModule, project: _manage.Project) -> dict[str, 
     if known:
         return dict(changed=False, unknown=[], compressed=0, contents=_static_record.contents(directory), **known)
     copies = _precompress.ours(directory) if compressing else set()
+    before = _static_record.names(directory) if directory else ""
     collected = run_collectstatic(project, words, writable=[module.params["root"]] if directory else [])
     compressed = _precompress.compress(directory, copies, module.check_mode) if compressing else 0
     if directory and not module.check_mode:
         nothing_new = dataclasses.replace(collected, copied=0, deleted=0, unmodified=collected.unmodified + collected.copied)
         _static_record.keep(directory, key, dataclasses.asdict(nothing_new))
     unknown = ["how many of the new files get a compressed copy"] if module.check_mode and compressing and collected.copied else []
-    changed = collected.changed or compressed > 0
+    # A file that post-processing makes is not among those that Django counts as copied.
+    changed = collected.changed or compressed > 0 or bool(directory) and _static_record.names(directory) != before
     contents = _static_record.contents(directory) if directory else ""
     told = f"static files: {collected.copied} to copy, {collected.deleted} to delete, {collected.unmodified} there already\n"
     diff = {"diff": {"prepared": told}} if changed else {}

@@ -76,6 +76,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.berth.django.plugins.module_utils import (
     _django,
     _django_drift,
+    _docker_argv,
     _haproxy_drain,
     _host_converge,
     _image_builder,
@@ -86,7 +87,7 @@ from ansible_collections.berth.django.plugins.module_utils import (
 )
 from ansible_collections.berth.django.plugins.module_utils._registry import RegistryError
 from ansible_collections.berth.django.plugins.module_utils._service_options import SERVICE_ARGUMENT_SPEC
-from ansible_collections.berth.django.plugins.module_utils._shell import EngineError, docker_present
+from ansible_collections.berth.django.plugins.module_utils._shell import EngineError, docker_present, run
 from ansible_collections.berth.django.plugins.module_utils._spec import Service
 from ansible_collections.berth.django.plugins.module_utils._spec_parse import parse
 
@@ -108,7 +109,14 @@ def services(wanted: t.Sequence[dict[str, t.Any]]) -> Told:
 
 def service(wanted: Service, actual: _plan.Actual) -> list[str]:
     plan = _plan.plan(wanted, actual)
-    return [f"{wanted.name}: {', '.join(plan.actions) or 'it is not healthy, or not finished'}"] if plan.steps else []
+    if all(step.do == "wait_healthy" for step in plan.steps) and (not plan.steps or is_healthy(wanted)):
+        return []
+    return [f"{wanted.name}: {', '.join(plan.actions) or 'it is not healthy, or not finished'}"]
+
+
+def is_healthy(wanted: Service) -> bool:
+    """Asked by ourselves: to the engine, a container that was just started is not healthy before its first interval is over."""
+    return run(_docker_argv.exec_in(wanted.container, wanted.health.command), timeout=wanted.health.timeout + 1).rc == 0
 
 
 def images(wanted: dict[str, t.Any]) -> Told:
@@ -134,9 +142,10 @@ def project(wanted: dict[str, t.Any]) -> Told:
     if differs := service(own, actual):
         return differs, []
     opened = [f"{GATEWAY}: it is to be removed"] if GATEWAY in actual.neighbours else []
-    found, warnings = _django_drift.reasons(
-        _manage.with_container(_manage.project_of(wanted, check_mode=True), entrypoint_given=False), wanted
+    serving = _manage.in_container(
+        _manage.project_of(wanted, check_mode=True), own.container, _observe.inspect_one(own.container), entrypoint_given=False
     )
+    found, warnings = _django_drift.reasons(serving, wanted)
     return [*opened, *(f"django_uwsgi: {reason}" for reason in found)], warnings
 
 
