@@ -135,7 +135,7 @@ def collectstatic(module: AnsibleModule, project: _manage.Project) -> dict[str, 
         _static_record.keep(directory, key, dataclasses.asdict(nothing_new))
     unknown = ["how many of the new files get a compressed copy"] if module.check_mode and compressing and collected.copied else []
     # A file that post-processing makes is not among those that Django counts as copied.
-    changed = collected.changed or compressed > 0 or bool(directory) and _static_record.names(directory) != before
+    changed = collected.changed or compressed > 0 or (bool(directory) and _static_record.names(directory) != before)
     contents = _static_record.contents(directory) if directory else ""
     told = f"static files: {collected.copied} to copy, {collected.deleted} to delete, {collected.unmodified} there already\n"
     diff = {"diff": {"prepared": told}} if changed else {}
