@@ -47,7 +47,7 @@ def module(host: str, name: str, *options: str, **arguments: t.Any) -> Said:
 
 def module_command(host: str, name: str, *options: str, **arguments: t.Any) -> list[str]:
     inventories = [f"--inventory={path}" for path in fleet.INVENTORIES]
-    variables = [f"--extra-vars=@{VARIABLES}", f"--extra-vars=scratch_image={image(host)}"]
+    variables = [f"--extra-vars=@{VARIABLES}", f"--extra-vars=scratch_image={image(host)} scratch_collection={fleet.ROOT}"]
     ansible = str(Path(sys.executable).parent / "ansible")
     return [
         ansible,

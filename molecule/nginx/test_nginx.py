@@ -170,7 +170,7 @@ def test_container_is_confined() -> None:
         "/etc/berth": False,
         "/run/nginx": True,
         "/run/uwsgi": False,
-        "/srv/media": False,
+        f"/srv/media{PROJECT_DIRECTORY}/media": False,
         "/srv/static": False,
         "/var/tmp/nginx": True,
     }

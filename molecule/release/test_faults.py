@@ -236,6 +236,7 @@ def test_every_step_is_in_that_table() -> None:
         "Refuse what cannot work",
         "Ask whether all else is as it should be",
         "Ask whether the release can run on the database as it is",
+        "Ask the project's other hosts whether it was deployed before",
         "Make sure that this is still the only deploy",
         "Let web servers on other hosts in, or no longer",
         "Remove the project from its hosts",

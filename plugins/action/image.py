@@ -84,6 +84,7 @@ class ActionModule(ActionBase):
                 refresh=image.refresh,
                 args=image.build.args,
                 variables=image.build.variables,
+                version=image.build.version,
                 folder=folder,
                 debian_mirror=options["debian_mirror"],
                 push=push,

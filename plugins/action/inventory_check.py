@@ -76,7 +76,16 @@ class ActionModule(ActionBase):
                     values[option] = self._evaluate(space, option)
                 except AnsibleError as error:
                     failed[option] = first_line(error)
-        return Role(host, name, options, values, frozenset(variables), frozenset(defaults), failed)
+        accepted = self._accepted(variables)
+        return Role(host, name, options, values, frozenset(variables), frozenset(defaults), failed, accepted)
+
+    def _accepted(self, variables: dict[str, t.Any]) -> frozenset[str]:
+        """Names of secrets that the inventory says may be weak. None are where that cannot be evaluated."""
+        try:
+            given = self._evaluate(variables, "berth_accepted_weak_secrets") or []
+        except AnsibleError:
+            given = []
+        return frozenset([given] if isinstance(given, str) else map(str, given))
 
     def _evaluate(self, variables: dict[str, t.Any], name: str) -> t.Any:
         if name not in variables:
@@ -86,7 +95,7 @@ class ActionModule(ActionBase):
 
 def needed(name: str, option: dict[str, t.Any]) -> bool:
     """Whether a rule looks at this input even where the inventory leaves it to the role."""
-    looked_at = ("_project", "_registry", "_registry_address", "_source", "_upstream", "_listen", "_media_shared", "_media_url")
+    looked_at = ("_project", "_registry", "_registry_address", "_source", "_upstream", "_listen", "django_uwsgi_media")
     return bool(option.get("no_log")) or name.endswith(looked_at)
 
 

@@ -24,19 +24,25 @@ options:
     type: str
   entrypoint:
     description: >-
-      In a running container, the program that starts the command. By default the container's own entry point, which in images of this
-      collection exports secrets that a bare C(docker exec) does not have. An empty list for none.
+      In a running container, the program that starts the command. By default the container's own entry point, which in containers of
+      this collection exports secrets that a bare C(docker exec) does not have. An empty list for none.
     type: list
     elements: str
   chdir:
     description: Directory of manage.py in the container. The image's working directory when not given.
     type: str
+  working_directory:
+    description: Directory that the command runs in, for projects that look for files from there. O(chdir) when not given.
+    type: str
+    version_added: 0.2.0
   python:
     description: The Python that has the project's requirements.
     type: str
     default: python3
   settings:
-    description: Settings module. By default the project's own choice, or what E(DJANGO_SETTINGS_MODULE) says in the service's environment.
+    description: >-
+      Settings module, also for a manage.py that insists on another. By default the project's own choice, or what
+      E(DJANGO_SETTINGS_MODULE) says in the service's environment.
     type: str
   timeout:
     description:

@@ -14,6 +14,8 @@ description:
     its scripts, the project's source without what its C(.dockerignore) names, the arguments, the base and C(image_refresh).
   - The same input has the same tag on every host and on every run, so that nothing has to be remembered to know what is up to date.
   - Works for a role that is not running, since its defaults are read from disk under the variables of the host.
+  - A source that is a git repository is fetched when its commit is not there yet. Its branch or tag is looked up once in a run, so that all
+    hosts and tasks mean the same commit.
 options:
   _terms:
     description: Names of roles of this collection.
@@ -42,7 +44,10 @@ _raw:
       description: The directory with the Dockerfile.
       type: str
     source:
-      description: The project's directory, empty for an image without one.
+      description: The directory on the controller that the project was found in, empty for an image without one.
+      type: str
+    version:
+      description: The commit that a source from a git repository was checked out from, and otherwise empty.
       type: str
     args:
       description: The build arguments.
@@ -69,5 +74,6 @@ class LookupModule(LookupBase):
             "reference": image.reference,
             "context": image.build.context,
             "source": image.build.source,
+            "version": image.build.version,
             "args": image.build.args,
         }

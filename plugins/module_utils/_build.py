@@ -34,7 +34,7 @@ class Build:
 
     `context` is the directory that holds the Dockerfile and its scripts, `source` a project that goes in as ``source/`` without what its
     ``.dockerignore`` names, `requirements` files of it that go in as ``requirements/``, too. `variables` names the inventory variables that
-    an operator would correct when pip or apt refuse something.
+    an operator would correct, by what was refused. `version` is the commit that the source was checked out from.
     """
 
     name: str
@@ -43,6 +43,7 @@ class Build:
     requirements: tuple[str, ...] = ()
     args: dict[str, str] = field(default_factory=dict)
     variables: dict[str, str] = field(default_factory=dict)
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -132,12 +133,56 @@ def takes_back(patterns: t.Sequence[tuple[bool, re.Pattern[str]]]) -> bool:
     return any(not ignores for ignores, _pattern in patterns)
 
 
+# --- requirements -----------------------------------------------------------------------------------------------------------------
+
+# What a file says is known by its name. Each lock has its pyproject.toml beside it.
+_KINDS = {"pyproject.toml": "project", "uv.lock": "uv", "poetry.lock": "poetry"}
 _INCLUDE = re.compile(r"^\s*(?:-r|-c|--requirement|--constraint)[\s=]*(?P<name>[^\s#]+)", re.MULTILINE)
+# A package or a directory of packages of the source itself: the value of -e or -f, and otherwise what has a slash or is an archive.
+_LOCAL = re.compile(
+    r"^\s*(?:(?:-e|--editable|-f|--find-links)[\s=]+(?:file:)?([^\s#;\[]+)"
+    r"|(?:[\w.-]+\s*(?:\[[^\]]*\]\s*)?@\s*)?(?:file:)?((?:[\w.-]*/|\.)[^\s#;\[]*|[^\s#;@]+\.(?:whl|tar\.gz|zip)))",
+    re.MULTILINE,
+)
+
+
+def kind_of(name: str) -> str:
+    """``list`` for a requirements file, ``project``, ``uv``, ``poetry`` or ``pylock``; empty for what cannot be installed from."""
+    base = posixpath.basename(name)
+    if re.fullmatch(r"pylock(\.[^.]+)?\.toml", base):
+        return "pylock"
+    return _KINDS.get(base) or ("list" if base.endswith((".txt", ".in")) else "")
 
 
 def included_requirements(text: str) -> list[str]:
-    """The files that a requirements file names by -r or -c: they have to be there, too. Addresses are left to pip."""
+    """The files that a requirements file names by -r or -c: they have to be there, too. Addresses are left to the installer."""
     return [name for name in _INCLUDE.findall(text) if "://" not in name]
+
+
+def local_requirements(text: str) -> list[str]:
+    """What a requirements file may name of the source itself: packages in a directory, archives, a directory of those."""
+    return [name for pair in _LOCAL.findall(text) for name in pair if name and "://" not in name]
+
+
+def local_packages(kind: str, lock: t.Mapping[str, t.Any]) -> list[str]:
+    """The packages of a lock that lie in the source itself."""
+    if kind == "uv":
+        sources = [package.get("source", {}) for package in lock.get("package", [])]
+        return [source[key] for source in sources for key in ("editable", "directory", "virtual", "path") if key in source]
+    if kind == "poetry":
+        sources = [package.get("source", {}) for package in lock.get("package", [])]
+        return [source["url"] for source in sources if source.get("type") in ("directory", "file")]
+    places = [package.get(key, {}) for package in lock.get("packages", []) for key in ("directory", "archive")]
+    return [place["path"] for place in places if "path" in place]
+
+
+def problem_of_project(project: t.Mapping[str, t.Any]) -> str:
+    """Why a pyproject.toml alone does not say what to install, or nothing."""
+    if "project" not in project:
+        return "has no [project] table: name its lock file, or a requirements file"
+    if "dependencies" in project["project"].get("dynamic", []):
+        return "leaves its dependencies to a build ('dynamic'): name the file that they are read from"
+    return ""
 
 
 # --- the tag ----------------------------------------------------------------------------------------------------------------------
@@ -185,25 +230,49 @@ def docker(config: str, *words: str) -> list[str]:
 
 # --- what went wrong --------------------------------------------------------------------------------------------------------------
 
-# Which lines of a failed build tell an operator what to correct, and which entry of Build.variables they are about.
+# Which lines of a failed build tell an operator what to correct, and which entry of Build.variables they are about: the first one that any
+# line is about. What the image's own programs say comes last, with what was asked and where.
 _TELLING = (
+    ("base", r"ERROR: .* asks for Python |.*(?:apt-get|groupadd): (?:command )?not found"),
+    ("hash", r".*(?:Hash mismatch for|Hash-checking is required|In `--require-hashes` mode|HASHES ARE REQUIRED|DO NOT MATCH THE HASHES)"),
+    (
+        "built_beside",
+        r".*(?:fatal error: \S+: No such file|cannot find -l|you need to install a library|command '\S+' failed: No such file"
+        r"|\w+[_-]config(?: executable)?\W* (?:is )?not found|pkg-config (?:name|search path)"
+        r"|(?:cargo|rustc|cmake|make|git|gcc|g\+\+|gfortran|swig)\W+(?:executable )?(?:is )?(?:not found|not installed|No such file))",
+    ),
+    ("library", r".*(?:\.so[.\d]*: cannot open shared object file|Could not find the (?:GDAL|GEOS) library)"),
+    ("built_with", r"\s+ModuleNotFoundError: "),  # uv shows what a build said with a margin
+    ("module", r"(?:\w+\.)*(?:ModuleNotFoundError|ImportError): "),
+    ("index", r".*may be available on a subsequent index"),
+    ("settings", r"(?:\w+\.)*(?:ImproperlyConfigured|KeyError|UndefinedValueError): "),
+    ("command", r"Unknown command: |(?:\w+\.)*CommandError: "),
     (
         "pip",
-        re.compile(r"^(?:ERROR|WARNING: Retrying|Could not|No matching|\s+(?:The user requested|The conflict is)|hint:)", re.IGNORECASE),
+        r"(?:ERROR(?!: ended)|hint:|WARNING: Retrying|Could not|No matching|\s+(?:The user requested|The conflict is|cause:|[^\x00-\x7f]))",
     ),
-    ("apt", re.compile(r"^E: ")),
+    ("apt", r"E: "),
 )
-_STEP_PREFIX = re.compile(r"^#\d+ (?:\d+\.\d+ )?")
+_FAILED = re.compile(r"ERROR: |error: Failed to build ")
+_STEP_PREFIX = re.compile(r"^(?:#\d+ )?(?:\d+\.\d+ )?")
+
+
+def about(line: str) -> str:
+    """What has to be corrected, by a line of what a build or the project said: a key of Build.variables, or nothing."""
+    return next((kind for kind, pattern in _TELLING if re.match(pattern, line, re.IGNORECASE)), "")
 
 
 def explain(output: str, variables: t.Mapping[str, str]) -> str:
     """The lines that matter of a failed build, and the variable to look at; the end of the output where nothing is known to matter."""
-    lines = [_STEP_PREFIX.sub("", line).rstrip() for line in output.splitlines()]
-    for kind, pattern in _TELLING:
-        # The last two are BuildKit's own, about the step as a whole.
-        telling = [line for line in lines if pattern.match(line) and "failed to solve" not in line and 'process "' not in line]
-        telling = list(dict.fromkeys(telling))
-        if telling:
-            advice = f"\nLook at {variables[kind]}." if kind in variables else ""
-            return "\n".join(telling[-12:]) + advice
-    return "\n".join([line for line in lines if line][-20:])
+    # Of the step that failed, when BuildKit says which one. Its own last words are about the step as a whole.
+    failed = re.search(r"^(#\d+ )ERROR: ", output, re.MULTILINE)
+    lines = [_STEP_PREFIX.sub("", line).rstrip() for line in output.splitlines() if not failed or line.startswith(failed[1])]
+    lines = list(dict.fromkeys(line for line in lines if line and "failed to solve" not in line and 'process "' not in line))
+    kinds = {line: about(line) for line in lines}
+    for kind, _pattern in _TELLING:
+        if kind in kinds.values():
+            # Of a package that does not build for a reason of its own, what it said is all there is.
+            unknown = kind == "pip" and any(line.strip() == "[stderr]" for line in lines)
+            telling = lines[-20:] if unknown else [line for line in lines if kinds[line] == kind or _FAILED.match(line)][-12:]
+            return "\n".join([*telling, *([f"Look at {variables[kind]}."] if kind in variables else [])])
+    return "\n".join(lines[-20:])

@@ -24,6 +24,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     container=dict(type="str"),
     entrypoint=dict(type="list", elements="str"),
     chdir=dict(type="str"),
+    working_directory=dict(type="str"),
     python=dict(type="str", default="python3"),
     settings=dict(type="str"),
     timeout=dict(type="int"),
@@ -33,15 +34,21 @@ ONE_OF = [("service", "container")]
 # What those take on top that can look ahead; documented in doc_fragments/_preview.py.
 PREVIEW_SPEC: dict[str, t.Any] = dict(preview=dict(type="bool", default=False), preview_archive=dict(type="path"))
 
+# One item of a list of commands, as the role's inputs have them.
+COMMAND_SPEC: dict[str, t.Any] = dict(
+    command=dict(type="str", required=True),
+    args=dict(type="list", elements="str", default=[]),
+    when=dict(type="bool", default=True),
+)
+
 # The last lines of a failed command that are shown.
 SHOWN = 25
 
 
-def manage(command: str, words: t.Iterable[str] = (), python: str = "python3", chdir: str = "", settings: str = "") -> list[str]:
+def manage(command: str, words: t.Iterable[str] = (), python: str = "python3", folder: str = "", settings: str = "") -> list[str]:
     """One manage.py command line, as the container's entry point gets it. The options that keep output readable are always there."""
     return [
-        *(["env", f"--chdir={chdir}"] if chdir else []),
-        python, "manage.py", command,
+        python, posixpath.join(folder, "manage.py"), command,
         *([f"--settings={settings}"] if settings else []),
         "--no-color",
         *words,
@@ -66,11 +73,6 @@ def read_answer(out: str) -> dict[str, t.Any] | None:
     """The answer of a program that ran inside, wherever the project prints around it."""
     lines = [line for line in out.splitlines() if line.startswith(ANSWER)]
     return json.loads(lines[-1].removeprefix(ANSWER)) if lines else None
-
-
-def manage_py(chdir: str, folder: str = "/app") -> str:
-    """Where manage.py is, for messages."""
-    return posixpath.join(chdir or folder, "manage.py")
 
 
 # --- collectstatic ----------------------------------------------------------------------------------------------------------------
@@ -110,6 +112,26 @@ def parse_collectstatic(out: str) -> Collected | None:
         post_processed=int(found["post_processed"] or 0),
         destination=found["destination"] or "",
     )
+
+
+# What Django says -> what to do about it.
+_STATIC_HINTS = {
+    "Unknown command: 'collectstatic'": "The project has no django.contrib.staticfiles: set django_uwsgi_static_from to image, or to none.",
+    "Read-only file system": "It is not where this project collects to: set django_uwsgi_static_root to its STATIC_ROOT.",
+    "without having set the STATIC_ROOT": "Set it in a file of django_uwsgi_settings_files, to what django_uwsgi_static_root says.",
+}
+
+
+def static_hint(text: str) -> str:
+    """Which variable to change when collectstatic fails like this, on a line of its own; or nothing."""
+    return next((f"\n{hint}" for sign, hint in _STATIC_HINTS.items() if sign in text), "")
+
+
+def destination_problem(found: Collected, root: str) -> str:
+    """Files that are collected elsewhere (/tmp can be written to) would be gone with the container that collected them."""
+    if not found.destination or posixpath.normpath(found.destination) == posixpath.normpath(root):
+        return ""
+    return f"the project collects static files to {found.destination}, not to {root}: set django_uwsgi_static_root to {found.destination}"
 
 
 # --- migrate ----------------------------------------------------------------------------------------------------------------------

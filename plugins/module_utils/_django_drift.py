@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.berth.django.plugins.module_utils import _manage, _static_record
+from ansible_collections.berth.django.plugins.module_utils import _manage, _static_wanted
 
 # On top of where and how manage.py is run.
 ARGUMENT_SPEC: dict[str, t.Any] = dict(
@@ -25,7 +25,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
             fields=dict(type="dict", default={}),
         ),
     ),
-    static_root=dict(type="str"),
+    static=dict(type="dict", options=_static_wanted.ARGUMENT_SPEC),
 )
 # What a look at the plan of migrations, and one at the superuser, need to be told.
 PLAN = dict(database="default", app="", migration="", fake=False, apply=False, sql=False, check_deploy="", silenced_checks=[])
@@ -38,9 +38,7 @@ def reasons(project: _manage.Project, parameters: t.Mapping[str, t.Any]) -> Told
     service = project.service
     if service and not project.serves:
         return ["the project does not run as it is described"], []
-    directory = _static_record.host_directory(service, parameters["static_root"])
-    key = _static_record.key_of(service.instance if service else "", project.chdir, project.settings)
-    found = ["static files are not as collectstatic left them"] if directory and _static_record.recall(directory, key) is None else []
+    found = ["static files are not as they were left"] if lacks_static_files(project, parameters["static"]) else []
     superuser = parameters["superuser"]
     if not (parameters["migrations"] or superuser):
         return found, []
@@ -51,3 +49,11 @@ def reasons(project: _manage.Project, parameters: t.Mapping[str, t.Any]) -> Told
     )
     answer = project.ask(request, label="shell")
     return ([*found, answer["error"]], []) if "error" in answer else ([*found, *answer["reasons"]], answer["warnings"])
+
+
+def lacks_static_files(project: _manage.Project, static: t.Mapping[str, t.Any] | None) -> bool:
+    """Where they are no files of this host, only collectstatic itself can tell."""
+    if not static:
+        return False
+    wanted = _static_wanted.wanted_of(static, project)
+    return _static_wanted.recalled(static, project, wanted) is None if wanted.directory else False

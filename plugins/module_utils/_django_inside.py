@@ -327,12 +327,26 @@ def superuser(request: dict[str, t.Any]) -> dict[str, t.Any]:
     if model._meta.db_table not in connection.introspection.table_names():
         raise Refused("the table of users does not exist: run the migrations first", no_table=True)
     manager = model._default_manager.db_manager(connection.alias)
-    user = manager.filter(**{model.USERNAME_FIELD: request["username"]}).first()
+    user = found_user(model, manager, request["username"])
     return create_user(model, manager, request) if user is None else update_user(user, request)
 
 
+def named_by_email(model: t.Any) -> bool:
+    return model.get_email_field_name() == model.USERNAME_FIELD
+
+
+def found_user(model: t.Any, manager: t.Any, name: str) -> t.Any:
+    """Managers keep addresses in lower case, as a whole or the domain alone: the one that was created would not be found again."""
+    exact = manager.filter(**{model.USERNAME_FIELD: name}).first()
+    if exact is not None or not named_by_email(model):
+        return exact
+    return manager.filter(**{f"{model.USERNAME_FIELD}__iexact": name}).first()
+
+
 def wanted_fields(model: t.Any, request: dict[str, t.Any]) -> dict[str, t.Any]:
-    email = {model.get_email_field_name(): request["email"]} if request["email"] else {}
+    if named_by_email(model) and request["email"].lower() not in ("", request["username"].lower()):
+        raise Refused(f"the user model knows its users by {model.USERNAME_FIELD}: give the address as username, and leave email out")
+    email = {model.get_email_field_name(): request["email"]} if request["email"] and not named_by_email(model) else {}
     fields = {**email, **request["fields"]}
     known = {field.name for field in model._meta.get_fields()}
     unknown = sorted(set(fields) - known)

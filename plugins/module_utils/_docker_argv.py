@@ -166,7 +166,7 @@ def validate(service: Service, validation: Validation, name: str) -> list[str]:
     ]  # fmt: skip
 
 
-def one_off(service: Service, argv: t.Sequence[str], writable: t.Container[str] = (), name: str = "") -> list[str]:
+def one_off(service: Service, argv: t.Sequence[str], writable: t.Container[str] = (), name: str = "", workdir: str = "") -> list[str]:
     """Runs `argv` through the service's own entry point in a container of its own, removed afterwards.
 
     Mounts whose target is in `writable` are mounted read-write whatever the spec says (collectstatic fills what the workers only read).
@@ -175,14 +175,26 @@ def one_off(service: Service, argv: t.Sequence[str], writable: t.Container[str] 
     mounts = (Mount(item.source, item.target, item.read_only and item.target not in writable) for item in service.mounts)
     return [
         *_throw_away(service, name or f"{service.project}-{service.name}-run-{service.instance}"),
+        *option("workdir", workdir),
         *each("mount", map(mount, mounts)),
         *pairs("tmpfs", service.tmpfs, ":"),
         *entrypoint, service.image, *words, *argv,
     ]  # fmt: skip
 
 
-def exec_in(container: str, argv: t.Sequence[str], user: str | None = None, interactive: bool = False) -> list[str]:
-    return ["docker", "exec", *option("user", user), *(["--interactive"] if interactive else []), container, *argv]
+def exec_in(container: str, argv: t.Sequence[str], user: str | None = None, interactive: bool = False, workdir: str = "") -> list[str]:
+    words = [*option("user", user), *option("workdir", workdir), *(["--interactive"] if interactive else [])]
+    return ["docker", "exec", *words, container, *argv]
+
+
+def create_bare(image: str, name: str) -> list[str]:
+    """A container that is never started: the files of an image, to be copied. `true` is there for images without a command."""
+    return ["docker", "create", "--name", name, "--network", "none", *pairs("label", {LABEL_THROWAWAY: name}), image, "true"]
+
+
+def copy_out(container: str, path: str, directory: str) -> list[str]:
+    """What is in `path` of a container, into a directory of the host that is there. The files become root's."""
+    return ["docker", "cp", f"{container}:{path.rstrip('/')}/.", directory]
 
 
 def limited(argv: t.Sequence[str], seconds: int) -> list[str]:

@@ -31,6 +31,8 @@ PULL_PATIENCE = 20
 # How often a registry that does not answer is asked.
 ASKED = 5
 LABEL_DIGEST = "berth.image"
+# The commit of the source. Another commit with the very same files is the same image, and says what it was first built from.
+LABEL_VERSION = "org.opencontainers.image.revision"
 _DEBIAN = re.compile(r"^(?:docker\.io/)?(?:library/)?debian:(?P<suite>[a-z]+)(?:-slim)?$")
 
 
@@ -87,7 +89,8 @@ def _config() -> str:
 def _build_image(wanted: t.Mapping[str, t.Any]) -> None:
     folder, image = str(wanted["folder"]), str(wanted["reference"])
     secrets = {name: f"{folder}/{name}" for name in ("ca", "pip") if os.path.exists(f"{folder}/{name}")}
-    argv = _build.build_argv(image, wanted["args"], secrets, {LABEL_DIGEST: image.rpartition(":")[2]})
+    labels = {LABEL_DIGEST: image.rpartition(":")[2], **({LABEL_VERSION: wanted["version"]} if wanted["version"] else {})}
+    argv = _build.build_argv(image, wanted["args"], secrets, labels)
     # Engines before 23 build with BuildKit only when asked to.
     environment = {**os.environ, "DOCKER_BUILDKIT": "1"}
     with open(f"{folder}/context.tar.gz", "rb") as context:

@@ -41,7 +41,6 @@ NOT_SECRET = re.compile(r"(^|_)(user|username|host|hostname|name|port|email|from
 # What a role is told of another service -> what that one is told itself.
 AGREE = {
     "nginx_static_url": "django_uwsgi_static_url",
-    "nginx_media_url": "django_uwsgi_media_url",
     "nginx_upstream_port": "django_uwsgi_port",
     "haproxy_server_port": "nginx_port",
 }
@@ -58,6 +57,7 @@ class Role:
     given: frozenset[str] = frozenset()  # names of all variables that the inventory sets for this host
     defaulted: frozenset[str] = frozenset()  # names that defaults/main.yml sets
     failed: dict[str, str] = field(default_factory=dict)  # names whose value cannot be evaluated -> why
+    accepted: frozenset[str] = frozenset()  # dotted names of secrets that may be weak: berth_accepted_weak_secrets
 
 
 def problems(
@@ -72,7 +72,8 @@ def problems(
     found = group_problems(groups, wanted, single) + address_problems(addresses)
     of_roles = []
     for role in roles:
-        told = value_problems(role) + missing_problems(role) + unknown_problems(role) + secret_problems(role)
+        told = value_problems(role) + missing_problems(role) + unknown_problems(role) + secret_problems(role) + url_problems(role)
+        told += static_problems(role)
         of_roles += [(role.host, sentence) for sentence in told]
     found += merged(of_roles) + registry_problems(roles) + project_problems(roles) + socket_problems(roles, groups) + media_problems(roles)
     found += release_problems(roles) + agreement_problems(roles)
@@ -147,6 +148,9 @@ def missing_problems(role: Role) -> list[str]:
             found.append(f"{name} is missing for host {role.host}: {NEW_SECRET if secret else f'set it in group_vars/{role.name}'}.")
         elif secret and role.values[name] in (None, ""):
             found.append(f"{name} of host {role.host} is empty: {NEW_SECRET}.")
+    source, image = f"{role.name}_source", f"{role.name}_image"
+    if source in role.options and not role.values.get(source) and source not in role.failed and not own(role, image):
+        found.append(f"{source} is missing for host {role.host}: set it in group_vars/{role.name}, or {image} to a ready image.")
     return found
 
 
@@ -193,7 +197,7 @@ def secret_problems(role: Role) -> list[str]:
                     found.append(f"{where} of host {role.host} is empty: {NEW_SECRET}.")
                 continue
             reason = weakness(where, secret)
-            if reason:
+            if reason and where not in role.accepted:
                 found.append(f"{where} of host {role.host} is weak ({reason}): {NEW_SECRET}.")
     return found
 
@@ -267,7 +271,8 @@ def project_problems(roles: t.Sequence[Role]) -> list[str]:
             )
         source = role.values.get(f"{role.name}_source")
         if source:
-            made_of.setdefault((role.name, str(project)), {}).setdefault(str(source), []).append(role.host)
+            source = re.sub(r"(?<=://)[^/@\s]*@", "", str(source))  # without a login that it may hold
+            made_of.setdefault((role.name, str(project)), {}).setdefault(source, []).append(role.host)
     for (name, project), sources in made_of.items():
         if len(sources) > 1:
             told = " and ".join(f"{source} ({', '.join(hosts)})" for source, hosts in sources.items())
@@ -316,7 +321,24 @@ def agreement_problems(roles: t.Sequence[Role]) -> list[str]:
                 told.append(
                     (role.host, f"{name} of host {role.host} is {value!r}, but {other} of {host} is {theirs!r}: make them the same.")
                 )
+        served = served_media(own(role, "nginx_media"))
+        apps = [peer for peer in roles if project_of(peer) == project_of(role) and own(role, "nginx_media") is not None]
+        lacking = [(app.host, item) for app in apps for item in served_media(own(app, "django_uwsgi_media")) if item not in served]
+        for host, (url, path) in lacking[:1]:
+            which = f"{url} in {path}, which django_uwsgi_media of {host} has"
+            told.append((role.host, f"nginx_media of host {role.host} has no {which}: make them the same."))
     return merged(told)
+
+
+def served_media(items: t.Any) -> list[tuple[str, str]]:
+    """(path of the URL, directory) of what has a URL on this site; one with a host may be another site's to serve."""
+    urls = [(str(item["url"]), str(item.get("path"))) for item in dicts(items) if item.get("url")]
+    return [(f"/{path_of_url(url)}/", path.rstrip("/")) for url, path in urls if "//" not in url]
+
+
+def dicts(items: t.Any) -> list[dict[str, t.Any]]:
+    """What else is in a list is told by the argument spec."""
+    return [item for item in items if isinstance(item, dict)] if isinstance(items, list) else []
 
 
 def agree(value: t.Any, other: t.Any) -> bool:
@@ -334,18 +356,48 @@ def project_of(role: Role) -> t.Any:
 
 
 def media_problems(roles: t.Sequence[Role]) -> list[str]:
-    """What one web host was given as an upload must be there on the others."""
-    by_project: dict[str, list[Role]] = {}
-    for role in roles:
-        if role.name == "django_uwsgi":
-            by_project.setdefault(str(role.values.get("django_uwsgi_project")), []).append(role)
+    """What one web host was given as an upload must be there on the others: on those that run the project, and on those that serve it."""
     found = []
-    for project, members in by_project.items():
-        uploading = [role for role in members if role.values.get("django_uwsgi_media_url")]
-        local = [role.host for role in uploading if not role.values.get("django_uwsgi_media_shared")]
-        if len(members) > 1 and local:
+    for project in dict.fromkeys(project_of(role) for role in roles if role.name == "django_uwsgi"):
+        members = [role for role in roles if project_of(role) == project]
+        local = [item for role in members for item in dicts(role.values.get("django_uwsgi_media")) if not item.get("shared")]
+        needing = ("django_uwsgi", "nginx") if any(item.get("url") for item in local) else ("django_uwsgi",)
+        hosts = list(dict.fromkeys(role.host for role in members if role.name in needing))
+        roots = ", ".join(dict.fromkeys(str(item.get("root")) for item in local))
+        if local and len(hosts) > 1:
             found.append(
-                f"Uploads of project {project!r} would lie on one of {len(members)} hosts alone ({', '.join(local)}): mount one file "
-                "system on all of them and set django_uwsgi_media_shared to its path (or django_uwsgi_media_url to '': no uploads)."
+                f"Uploads of project {project!r} would lie on one of {len(hosts)} hosts alone ({', '.join(hosts)}): mount one file system "
+                f"on all of them and say shared: true in django_uwsgi_media, beside the path of {roots} (or set it to []: no uploads)."
             )
     return found
+
+
+def url_problems(role: Role) -> list[str]:
+    """Under the root of the site is the site."""
+    urls = [("django_uwsgi_static_url", role.values.get("django_uwsgi_static_url"))]
+    media = enumerate(dicts(role.values.get("django_uwsgi_media")))
+    urls += [(f"django_uwsgi_media[{index}].url", item.get("url")) for index, item in media]
+    return [
+        f"{where} of host {role.host} is {url!r}, which is the whole site: give it a path of its own, such as /static/ or /media/."
+        for where, url in urls
+        if url and not path_of_url(url)
+    ]
+
+
+def path_of_url(url: t.Any) -> str:
+    """Without slashes around it."""
+    try:
+        return urlsplit(str(url)).path.strip("/")
+    except ValueError:
+        return ""
+
+
+def static_problems(role: Role) -> list[str]:
+    """Commands that would never run."""
+    source = role.values.get("django_uwsgi_static_from") or "collectstatic"
+    if source == "collectstatic" or not role.values.get("django_uwsgi_after_collectstatic"):
+        return []
+    return [
+        f"django_uwsgi_after_collectstatic of host {role.host} would never run, since django_uwsgi_static_from is {source!r}: take it out, "
+        "or have it run when the image is built (django_uwsgi_build_commands)."
+    ]

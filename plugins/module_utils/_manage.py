@@ -14,6 +14,8 @@ import dataclasses
 import importlib.util
 import json
 import os
+import shutil
+import tempfile
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -26,6 +28,7 @@ from ansible_collections.berth.django.plugins.module_utils import (
     _django_schema,
     _docker_argv,
     _engine,
+    _files,
     _observe,
 )
 from ansible_collections.berth.django.plugins.module_utils._preview import previewed
@@ -37,7 +40,7 @@ from ansible_collections.berth.django.plugins.module_utils._shell import (
     service_lock,
     wait_for_engine,
 )
-from ansible_collections.berth.django.plugins.module_utils._spec import Service
+from ansible_collections.berth.django.plugins.module_utils._spec import Mount, Service
 from ansible_collections.berth.django.plugins.module_utils._spec_parse import parse
 
 # What runs in the container, each after those that it imports; the last one answers.
@@ -71,6 +74,7 @@ class Project:
     container: str
     entrypoint: tuple[str, ...]
     chdir: str
+    working_directory: str
     python: str
     settings: str
     timeout: int | None
@@ -80,6 +84,10 @@ class Project:
     def serves(self) -> bool:
         """Whether the very same image, settings and secrets already serve: they have passed every check once."""
         return bool(self.service and self.container)
+
+    @property
+    def workdir(self) -> str:
+        return self.working_directory or self.chdir
 
     def manage(
         self, command: str, words: t.Iterable[str] = (), stdin: str = "", writable: t.Sequence[str] = (), label: str = ""
@@ -101,17 +109,18 @@ class Project:
         if not self.check_mode:
             _engine.stage(service)
         name = f"{service.project}-{service.name}-{label}-{os.getpid()}"
-        outcome = run(_docker_argv.one_off(service, argv, writable=writable, name=name), stdin, self.timeout)
+        outcome = run(_docker_argv.one_off(service, argv, writable=writable, name=name, workdir=self.workdir), stdin, self.timeout)
         if outcome.rc == TIMED_OUT:
             run(["docker", "rm", "--force", name])
         return outcome
 
     def _in_running(self, argv: t.Sequence[str], stdin: str) -> Outcome:
         """A command goes on inside when the client that started it ends, so that the limit is put inside, where the image can keep it."""
-        plain = _docker_argv.exec_in(self.container, argv, interactive=True)
+        plain = _docker_argv.exec_in(self.container, argv, interactive=True, workdir=self.workdir)
         if not self.timeout:
             return run(plain, stdin)
-        limited = _docker_argv.exec_in(self.container, _docker_argv.limited(argv, self.timeout), interactive=True)
+        argv = _docker_argv.limited(argv, self.timeout)
+        limited = _docker_argv.exec_in(self.container, argv, interactive=True, workdir=self.workdir)
         outcome = run(limited, stdin, self.timeout + TO_END)
         cannot = outcome.rc in NOT_STARTED and '"timeout"' in outcome.text
         return run(plain, stdin, self.timeout) if cannot else outcome
@@ -145,10 +154,10 @@ def source_of(name: str) -> str:
     return source
 
 
-def failed(what: str, outcome: Outcome) -> CommandFailed:
+def failed(what: str, outcome: Outcome, hint: str = "") -> CommandFailed:
     reason = f"no answer within its timeout\n{_django.explain(outcome.out)}" if outcome.rc == TIMED_OUT else _django.explain(outcome.text)
     return CommandFailed(
-        f"{what} failed: {reason or f'it ended with {outcome.rc} and wrote nothing'}",
+        f"{what} failed: {reason or f'it ended with {outcome.rc} and wrote nothing'}{hint}",
         exit_code=outcome.rc,
         stdout=outcome.out,
         stderr=outcome.err,
@@ -162,6 +171,7 @@ def project_of(values: t.Mapping[str, t.Any], check_mode: bool) -> Project:
         container=values["container"] or "",
         entrypoint=tuple(values["entrypoint"] or ()),
         chdir=values["chdir"] or "",
+        working_directory=values["working_directory"] or "",
         python=values["python"],
         settings=values["settings"] or "",
         timeout=values["timeout"],
@@ -184,8 +194,14 @@ def in_container(project: Project, name: str, found: dict[str, t.Any] | None, en
         raise EngineError(f"there is no container {name} on this host.")
     if not found["State"].get("Running"):
         raise EngineError(f"the container {name} does not run.")
-    entrypoint = project.entrypoint if entrypoint_given else tuple(found["Config"].get("Entrypoint") or ())
+    entrypoint = project.entrypoint if entrypoint_given else entrypoint_of(found)
     return dataclasses.replace(project, container=name, entrypoint=entrypoint)
+
+
+def entrypoint_of(found: dict[str, t.Any]) -> tuple[str, ...]:
+    """As its spec says, where that has one: the engine knows only the first word of it as such, the rest as the command's."""
+    spec = json.loads((found["Config"].get("Labels") or {}).get(_docker_argv.LABEL_SPEC, "{}"))
+    return tuple(spec.get("entrypoint") or found["Config"].get("Entrypoint") or ())
 
 
 def another(project: Project, name: str, entrypoint_given: bool) -> Project:
@@ -208,11 +224,21 @@ def why_unknown(service: Service) -> str:
     return f"{missing[0]} is not on this host yet" if missing else ""
 
 
-def as_far_as_there(service: Service) -> Service:
-    """Without what a run would make first, and a command that only asks can do without: config files and empty directories."""
+@contextlib.contextmanager
+def as_far_as_there(service: Service) -> t.Iterator[Service]:
+    """Without the empty directories that a run would make first, and with its config files, which lie elsewhere for as long as it takes."""
     made = {item.path for item in service.directories}
     mounts = tuple(item for item in service.mounts if item.source not in made or os.path.isdir(item.source))
-    return dataclasses.replace(service, config=None, mounts=mounts)
+    if not service.config or _files.version_matches(service.config_directory, service.config_texts, service):
+        yield dataclasses.replace(service, mounts=mounts)
+        return
+    folder = tempfile.mkdtemp(prefix="berth-config-", dir="/var/tmp")
+    try:
+        version = os.path.join(folder, service.generation)
+        _files.write_version(version, service.config_texts, service)
+        yield dataclasses.replace(service, config=None, mounts=(*mounts, Mount(version, f"{service.config.path}/current")))
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def execute(module: AnsibleModule, work: t.Callable[[Project], dict[str, t.Any]]) -> None:
@@ -247,16 +273,16 @@ def _predict(project: Project, with_given: bool, work: t.Callable[[Project], dic
             project = with_container(project, with_given)
         except EngineError as error:
             raise Unknown(str(error)) from None
-        if project.service:
-            project = dataclasses.replace(project, service=as_far_as_there(project.service))
-        service = project.service
-        image_missing = bool(service and not project.container and not _observe.image_present(service.image))
-        if service and image_missing and archive:
-            return _ask_source(project, service, archive, work)
-        reason = why_unknown(service) if service and not project.container else ""
-        if reason:
-            raise Unknown(reason)
-        return work(project)
+        if not project.service or project.container:
+            return work(project)
+        with as_far_as_there(project.service) as service:
+            project = dataclasses.replace(project, service=service)
+            image_missing = not _observe.image_present(service.image)
+            if image_missing and archive:
+                return _ask_source(project, service, archive, work)
+            if reason := why_unknown(service):
+                raise Unknown(reason)
+            return work(project)
     except Unknown as error:
         told = f"Check mode cannot know: {str(error).rstrip('.')}."
         return dict(changed=False, unknown=[str(error)], msg=told, image_missing=image_missing)

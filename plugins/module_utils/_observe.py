@@ -43,8 +43,14 @@ def inspect_one(name: str) -> dict[str, t.Any] | None:
     return json.loads(outcome.out)[0] if outcome.rc == 0 else None
 
 
+def image_id(image: str) -> str:
+    """What the reference stands for on this host; empty when it has no such image."""
+    outcome = run(["docker", "image", "inspect", "--format", "{{.Id}}", image])
+    return outcome.out.strip() if outcome.rc == 0 else ""
+
+
 def image_present(image: str) -> bool:
-    return run(["docker", "image", "inspect", "--format", "{{.Id}}", image]).rc == 0
+    return bool(image_id(image))
 
 
 def labels_of(container: dict[str, t.Any]) -> dict[str, str]:

@@ -44,9 +44,17 @@ def previewed(service: Service, archive: str) -> t.Iterator[Service | None]:
     folder = tempfile.mkdtemp(prefix="berth-preview-", dir="/var/tmp")
     try:
         unpack(archive, folder, service.uid, service.gid)
+        make_mount_points(folder, service.mounts)
         yield dataclasses.replace(service, image=image, mounts=(*service.mounts, Mount(folder, APP)))
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_mount_points(folder: str, mounts: t.Iterable[Mount]) -> None:
+    """Nothing can make them once the source is mounted: it can only be read."""
+    for mount in mounts:
+        if mount.target.startswith(f"{APP}/"):
+            os.makedirs(folder + mount.target.removeprefix(APP), exist_ok=True)
 
 
 def unpack(archive: str, folder: str, uid: int, gid: int) -> None:

@@ -276,6 +276,7 @@ def _replace_instance(value: t.Any, instance: str) -> t.Any:
 
 
 def with_instance(service: Service) -> Service:
-    """With its id, which is the hash of what it is made from, in the place of ``{instance}`` everywhere."""
+    """With its id, which is the hash of what it is made from, in the place of ``{instance}``. What files hold is left as it was given."""
     instance = digest(create_spec(service))
-    return dataclasses.replace(_replace_instance(service, instance), instance=instance)
+    replaced = _replace_instance(service, instance)
+    return dataclasses.replace(replaced, instance=instance, config=service.config, secrets=service.secrets)

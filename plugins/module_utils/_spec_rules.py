@@ -57,6 +57,9 @@ def check(service: Service, public: list[bool]) -> None:
     for name in service.config.files if service.config else ():
         if name.startswith("/") or ".." in name.split("/"):
             raise ValueError(f"service.config.files has {name!r}: names are relative and stay inside the directory.")
+    for name, value in service.env.items():
+        if not name or "=" in name or "\0" in name + value:
+            raise ValueError(f"service.env has {name!r}: neither a name with = nor a NUL can be in an environment.")
     for name in service.secrets:
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", name) or name in (".", ".."):
             raise ValueError(f"service.secrets has {name!r}: use letters, digits, dots, hyphens and underscores.")

@@ -19,22 +19,6 @@ import json
 import os
 import typing as t
 
-from ansible_collections.berth.django.plugins.module_utils._spec import Service
-
-# What Django is always told.
-WORDS = ("--no-input", "--verbosity=1")
-
-
-def key_of(instance: str, chdir: str, settings: str, words: t.Sequence[str] = WORDS, compressing: bool = True) -> str:
-    """The same image with the same settings and secrets, asked the same way."""
-    return " ".join([instance, chdir, settings, *words, f"compress={compressing}"])
-
-
-def host_directory(service: Service | None, root: str | None) -> str:
-    """Where the project's STATIC_ROOT is on the host; empty when it is no mount of the service."""
-    mounts = service.mounts if service else ()
-    return next((item.source for item in mounts if item.target == root), "")
-
 
 def listing(directory: str) -> str:
     """A hash of every file's name, size and time of change."""

@@ -551,6 +551,10 @@ pending:
   description: Whether later stages than O(until) have work left. Always false in check mode.
   type: bool
   returned: success
+deployed:
+  description: Whether a release of the service is on record as having served on this host before.
+  type: bool
+  returned: success
 neighbours:
   description: Names of the project's other services that have a container on this host.
   type: list
@@ -569,7 +573,7 @@ unknown:
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.berth.django.plugins.module_utils import _engine, _observe, _plan, _shell
+from ansible_collections.berth.django.plugins.module_utils import _engine, _observe, _plan, _release, _shell
 from ansible_collections.berth.django.plugins.module_utils._spec import Service
 from ansible_collections.berth.django.plugins.module_utils._spec_parse import SERVICE_ARGUMENT_SPEC, parse
 
@@ -597,6 +601,7 @@ def converge(module: AnsibleModule, service: Service) -> dict[str, object]:
         instance=service.instance,
         generation=service.generation,
         pending=plan.pending,
+        deployed=_release.serving(actual.records) is not None,
         neighbours=list(actual.neighbours),
         deferred=deferred,
         unknown=list(plan.unknown) if module.check_mode else [],

@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 module: django_collectstatic
 short_description: Collect the static files of a Django project
 description:
-  - Runs C(manage.py collectstatic) and reports what it did in numbers.
+  - Runs C(manage.py collectstatic) and reports what it did in numbers, or brings files that are in the image already.
   - Changed means that a file was copied or deleted, or a compressed copy. Post-processing alone is not a change, since Django repeats it on
     every run.
   - With O(service) and O(root), Django is not asked where the very same image, settings and secrets serve already and no file in the
@@ -23,7 +23,8 @@ attributes:
   check_mode:
     support: full
     details: >-
-      Runs C(collectstatic --dry-run). Where that cannot be done (no Docker Engine, no image yet) nothing fails: RV(unknown) says why.
+      Runs C(collectstatic --dry-run). Where that cannot be done (no Docker Engine, no image yet) nothing fails: RV(unknown) says why,
+      and names what O(commands) would do, or how many files O(from_image) would bring.
   diff_mode:
     support: partial
     details: Static files are many and large. It shows how many are copied and deleted.
@@ -39,6 +40,39 @@ options:
       The directory in the container to write to. It is mounted read-write for this command when the O(service) mounts it read-only; not
       needed when its mount is writable.
     type: str
+  directory:
+    description: The directory on the host, with O(from_image). Otherwise it is what the O(service) mounts at O(root).
+    type: path
+    version_added: 0.2.0
+  from_image:
+    description: >-
+      Copy what the image of the O(service) has in O(root) to O(directory), and do not run C(collectstatic). For a project that ships its
+      static files ready, or has them made when its image is built. Nothing must be mounted at O(root), which would hide them.
+    type: bool
+    default: false
+    version_added: 0.2.0
+  commands:
+    description: >-
+      Commands of manage.py that follow C(collectstatic), and may write to O(root), such as V(compress) of django-compressor. They run
+      whenever C(collectstatic) does, and before O(compress).
+    type: list
+    elements: dict
+    default: []
+    version_added: 0.2.0
+    suboptions:
+      command:
+        description: Name of the command.
+        type: str
+        required: true
+      args:
+        description: Its arguments, one word each.
+        type: list
+        elements: str
+        default: []
+      when:
+        description: Whether it runs.
+        type: bool
+        default: true
   compress:
     description:
       - Keep a compressed copy beside each file that compresses well, C(base.css.gz) beside C(base.css), as nginx looks for with
@@ -65,6 +99,13 @@ EXAMPLES = r"""
   berth.django.django_collectstatic:
     service: "{{ __django_uwsgi_service }}"
     root: /srv/static
+
+- name: Bring those that the project ships ready
+  berth.django.django_collectstatic:
+    service: "{{ __django_uwsgi_service }}"
+    from_image: true
+    root: /app/public/assets
+    directory: /srv/berth/shop/static/1f0c9a7be2d4560a
 """
 
 RETURN = r"""
@@ -106,57 +147,90 @@ unknown:
 """
 
 import dataclasses
+import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.berth.django.plugins.module_utils import _django, _manage, _precompress, _static_record
+from ansible_collections.berth.django.plugins.module_utils import (
+    _django,
+    _engine,
+    _manage,
+    _observe,
+    _precompress,
+    _static_copy,
+    _static_record,
+    _static_wanted,
+)
+from ansible_collections.berth.django.plugins.module_utils._static_wanted import Wanted
 
 
 def collectstatic(module: AnsibleModule, project: _manage.Project) -> dict[str, object]:
     """Uses of `module`: its parameters and check_mode."""
-    words = [*_static_record.WORDS]
-    words += ["--clear"] if module.params["clear"] else []
-    words += [f"--ignore={pattern}" for pattern in module.params["ignore"]]
-    directory = _static_record.host_directory(project.service, module.params["root"])
-    compressing = bool(directory and module.params["compress"])
-    key = _static_record.key_of(project.service.instance if project.service else "", project.chdir, project.settings, words, compressing)
-    known = None
-    if directory and module.params["unless_collected"]:
-        known = _static_record.recall(directory)
-    elif directory and project.serves and not module.params["clear"]:
-        known = _static_record.recall(directory, key)
+    wanted, from_image = _static_wanted.wanted_of(module.params, project), module.params["from_image"]
+    directory, check = wanted.directory, module.check_mode
+    known = _static_wanted.recalled(module.params, project, wanted)
     if known:
         return dict(changed=False, unknown=[], compressed=0, contents=_static_record.contents(directory), **known)
-    copies = _precompress.ours(directory) if compressing else set()
+    if from_image and check:
+        return dict(changed=True, unknown=["how many static files the image brings"], compressed=0, contents="")
+    copies = _precompress.ours(directory) if wanted.compressing else set()
     before = _static_record.names(directory) if directory else ""
-    collected = run_collectstatic(project, words, writable=[module.params["root"]] if directory else [])
-    compressed = _precompress.compress(directory, copies, module.check_mode) if compressing else 0
-    if directory and not module.check_mode:
+    collected = copy_from_image(project, wanted) if from_image else run_collectstatic(project, wanted)
+    made = not check and run_commands(project, wanted)
+    compressed = _precompress.compress(directory, copies, check) if wanted.compressing else 0
+    if directory and not check:
         nothing_new = dataclasses.replace(collected, copied=0, deleted=0, unmodified=collected.unmodified + collected.copied)
-        _static_record.keep(directory, key, dataclasses.asdict(nothing_new))
-    unknown = ["how many of the new files get a compressed copy"] if module.check_mode and compressing and collected.copied else []
+        _static_record.keep(directory, wanted.key, dataclasses.asdict(nothing_new))
+    unknown = ["how many of the new files get a compressed copy"] if check and wanted.compressing and collected.copied else []
+    unknown += [f"what manage.py {name} would do" for name, _words in wanted.commands] if check else []
     # A file that post-processing makes is not among those that Django counts as copied.
-    changed = collected.changed or compressed > 0 or (bool(directory) and _static_record.names(directory) != before)
+    changed = collected.changed or made or compressed > 0 or (bool(directory) and _static_record.names(directory) != before)
     contents = _static_record.contents(directory) if directory else ""
     told = f"static files: {collected.copied} to copy, {collected.deleted} to delete, {collected.unmodified} there already\n"
     diff = {"diff": {"prepared": told}} if changed else {}
     return dict(changed=changed, unknown=unknown, compressed=compressed, contents=contents, **diff, **dataclasses.asdict(collected))
 
 
-def run_collectstatic(project: _manage.Project, words: list[str], writable: list[str]) -> _django.Collected:
+def copy_from_image(project: _manage.Project, wanted: Wanted) -> _django.Collected:
+    service = project.service
+    if service is None:
+        raise ValueError("from_image needs a service, whose image it is.")
+    if not _observe.image_present(service.image):
+        _engine.stage(service)
+    container = f"{service.project}-{service.name}-static-{os.getpid()}"
+    copied, there = _static_copy.copy(service.image, wanted.root, wanted.directory, container)
+    return _django.Collected(copied, deleted=0, unmodified=there, post_processed=0, destination=wanted.root)
+
+
+def run_collectstatic(project: _manage.Project, wanted: Wanted) -> _django.Collected:
     dry = project.check_mode
-    outcome = project.manage("collectstatic", [*words, "--dry-run"] if dry else words, writable=[] if dry else writable)
+    words, writable = ([*wanted.words, "--dry-run"], []) if dry else (wanted.words, writable_in(wanted))
+    outcome = project.manage("collectstatic", words, writable=writable)
     if outcome.rc != 0:
-        error = _manage.failed("manage.py collectstatic", outcome)
+        error = _manage.failed("manage.py collectstatic", outcome, _django.static_hint(outcome.text))
         raise _manage.Unknown(str(error)) if dry else error
     collected = _django.parse_collectstatic(outcome.out)
     if collected is None:
-        raise _manage.CommandFailed(
-            "manage.py collectstatic succeeded without the summary that Django prints, so what changed is not known",
-            exit_code=0,
-            stdout=outcome.out,
-            stderr=outcome.err,
-        )
+        problem = "manage.py collectstatic succeeded without the summary that Django prints, so what changed is not known"
+    else:
+        problem = _django.destination_problem(collected, wanted.root) if wanted.directory else ""
+    if collected is None or problem:
+        raise _manage.CommandFailed(problem, exit_code=0, stdout=outcome.out, stderr=outcome.err)
     return collected
+
+
+def run_commands(project: _manage.Project, wanted: Wanted) -> bool:
+    """Whether they left other files behind than they found, as far as that can be seen."""
+    directory = wanted.directory
+    before = _static_record.listing(directory) if directory and wanted.commands else ""
+    for name, words in wanted.commands:
+        outcome = project.manage(name, words, writable=writable_in(wanted))
+        if outcome.rc != 0:
+            raise _manage.failed(f"manage.py {name}", outcome)
+    return bool(wanted.commands) and (not directory or _static_record.listing(directory) != before)
+
+
+def writable_in(wanted: Wanted) -> list[str]:
+    return [wanted.root] if wanted.directory else []
 
 
 def main() -> None:
@@ -164,14 +238,11 @@ def main() -> None:
         argument_spec=dict(
             **_django.ARGUMENT_SPEC,
             **_django.PREVIEW_SPEC,
-            clear=dict(type="bool", default=False),
-            root=dict(type="str"),
-            compress=dict(type="bool", default=True),
-            unless_collected=dict(type="bool", default=False),
-            ignore=dict(type="list", elements="str", default=[]),
+            **_static_wanted.ARGUMENT_SPEC,
         ),
         required_one_of=_django.ONE_OF,
         mutually_exclusive=_django.ONE_OF,
+        required_if=[("from_image", True, ("service", "root", "directory"))],
         supports_check_mode=True,
     )
     _manage.execute(module, lambda project: collectstatic(module, project))

@@ -47,19 +47,19 @@ options:
         description: More fields, name and value.
         type: dict
         default: {}
-  static_root:
+  static:
     description:
-      - The project's C(STATIC_ROOT), a mount of O(service). Asks whether its files are as M(berth.django.django_collectstatic) left them
-        for this very image, settings and secrets, without Django.
+      - Options of M(berth.django.django_collectstatic). Asks, without Django, whether its files are as they were left for this very image,
+        settings and secrets.
       - Not asked for when not given.
-    type: str
+    type: dict
 """
 
 EXAMPLES = r"""
 - name: Ask whether anything is left to do
   berth.django.django_drift:
     service: "{{ __django_uwsgi_service }}"
-    static_root: /srv/static
+    static: {root: /srv/static}
   register: asked
 
 - name: Collect static files

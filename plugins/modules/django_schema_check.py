@@ -32,7 +32,7 @@ options:
     description:
       - Name of the running container of the release that serves now. Without it, every applied migration that the older release does not
         know counts as one that it cannot run on.
-      - It is on the same host, and has the same O(python), O(chdir) and O(settings).
+      - It is on the same host, and has the same O(python), O(chdir), O(working_directory) and O(settings).
     type: str
   serving_image:
     description: Its image, which is asked in a throw-away container like that of O(service) where O(serving) does not run.

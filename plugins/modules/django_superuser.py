@@ -27,7 +27,7 @@ attributes:
     details: Shows the names of the fields that differ, never a password.
 options:
   username:
-    description: The account's name, whatever field of the user model holds it.
+    description: The account's name, whatever field of the user model holds it. An e-mail address where that is the name.
     type: str
     required: true
   password:
@@ -35,7 +35,7 @@ options:
     type: str
     required: true
   email:
-    description: The address. Left as it is when not given.
+    description: The address. Left as it is when not given, and left out where it is the O(username).
     type: str
   fields:
     description: More fields of a user model of the project's own, name and value.

@@ -13,6 +13,9 @@ description:
     each in one sentence that names variable, host and remedy.
   - Looks for groups without a host, missing and weak secrets, unknown keys and values of the wrong type, addresses that are missing or
     double, project names that cannot be used or that stand for two projects, and uploads that would be seen by one web host only.
+  - A weak secret that cannot be changed, because a project has it in its source, is accepted when the variable
+    C(berth_accepted_weak_secrets) lists it by the name that the refusal gives, for example V(postgres_password) or
+    V(django_uwsgi_secrets.database_password). Whoever reads that source knows it, so let nobody else reach what it protects.
   - Runs on the controller and opens no connection, whichever host it is a task of, and always looks at all hosts.
     The playbooks C(berth.django.site) and C(berth.django.deploy) run it first, once, on a host that C(--limit) leaves.
 author:

@@ -21,8 +21,10 @@ import typing as t
 from dataclasses import dataclass
 from pathlib import Path
 
+import tomllib
 from ansible_collections.berth.django.plugins.module_utils import _build
 from ansible_collections.berth.django.plugins.module_utils._build import Build, Entry
+from ansible_collections.berth.django.plugins.plugin_utils import _sources
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 
@@ -90,7 +92,8 @@ def image_of(role: str, variables: t.Mapping[str, t.Any], loader: t.Any, templar
     # `<role>_image_base` is for a project that needs another base than the fleet.
     base = scope.template(known.get(f"{role}_image_base")) or base
     build = _build.parse({"name": f"berth-{role}", "context": "files/image", **(declared or {})}, declaration)
-    build = _build.with_common_args(_located(role, build), str(base), str(refresh or ""))
+    build = _located(role, build, lambda: str(scope.template(known.get("berth_state")) or ""))
+    build = _build.with_common_args(build, str(base), str(refresh or ""))
     entries = tuple(find(build))
     # The image of the registry itself cannot come from the registry.
     registry = "" if role == "image" else str(registry or "")
@@ -131,16 +134,21 @@ def is_own(role: str, variables: t.Mapping[str, t.Any]) -> bool:
     return value is None or "berth.django.build" in str(value)
 
 
-def _located(role: str, build: Build) -> Build:
+def _located(role: str, build: Build, state: t.Callable[[], str]) -> Build:
+    """With directories of the controller in the place of what the inventory says; `state` is where sources that are fetched are kept."""
     context = ROLES / role / build.context
     if not (context / "Dockerfile").is_file():
         raise ValueError(f"there is no {context}/Dockerfile.")
     values: dict[str, t.Any] = {**build.__dict__, "context": str(context)}
+    variable = build.variables.get("source", "")
+    if variable and not build.source:
+        raise ValueError(f"{variable} is not set: name the project's directory or git repository, or a ready image in {role}_image.")
     if build.source:
-        source = Path(build.source).expanduser()
-        if not source.is_dir():
-            raise ValueError(f"{build.variables.get('source', 'source')}: there is no directory {source} on the controller.")
-        values["source"] = str(source.resolve())
+        try:
+            source = _sources.find(build.source, state)
+        except ValueError as error:
+            raise ValueError(f"{variable or 'source'}: {error}") from None
+        values.update(source=str(source.path), version=source.version)
     return Build(**values)
 
 
@@ -149,27 +157,57 @@ def find(build: Build) -> t.Iterator[Entry]:
     yield from _walk(build.context, "", [])
     if not build.source:
         return
-    for name in _requirements(build):
-        yield Entry(f"requirements/{name}", f"{build.source}/{name}")
     own = Path(build.source) / ".dockerignore"
     text = own.read_text(encoding="utf-8", errors="replace") if own.is_file() else ""
-    yield from _walk(build.source, "source/", _build.read_dockerignore(f"{ALWAYS_IGNORED}\n{text}"))
+    source = list(_walk(build.source, "source/", _build.read_dockerignore(f"{ALWAYS_IGNORED}\n{text}")))
+    yield from _requirements(build, source)
+    yield from source
 
 
-def _requirements(build: Build) -> list[str]:
-    """The requirements files and those that they include, relative to the source."""
-    waiting, found = list(build.requirements), []
+def _requirements(build: Build, source: t.Sequence[Entry]) -> t.Iterator[Entry]:
+    """All that it takes to install the requirements, and nothing else, since whatever changes here has all of them installed anew.
+
+    Their files, those that they include, packages of the source itself that they name by a path, and the Python that is asked for.
+    """
+    waiting, names, places = [os.path.normpath(name) for name in build.requirements], list[str](), list[str]()
     while waiting:
-        name = os.path.normpath(waiting.pop(0))
-        if name in found:
+        name = waiting.pop(0)
+        if name in names:
             continue
-        path = Path(build.source) / name
-        if name.startswith("..") or os.path.isabs(name) or not path.is_file():
-            raise ValueError(f"{build.variables.get('pip', 'requirements')}: there is no file {name} in {build.source}.")
-        found.append(name)
-        text = path.read_text(encoding="utf-8", errors="replace")
-        waiting += [str(Path(name).parent / item) for item in _build.included_requirements(text)]
-    return found
+        names.append(name)
+        yield Entry(f"requirements/{name}", f"{build.source}/{name}")
+        files, packages = _needed(build, name, named=name in map(os.path.normpath, build.requirements))
+        waiting += [os.path.normpath(Path(name).parent / file) for file in files]
+        places += [os.path.normpath(package) for package in packages]
+    inside = tuple(f"source/{place}" for place in places if place != "." and not place.startswith("..") and place not in names)
+    for entry in source:
+        if entry.name == "source/.python-version" or entry.name in inside or entry.name.startswith(tuple(f"{place}/" for place in inside)):
+            yield Entry("requirements/" + entry.name.removeprefix("source/"), entry.path, entry.executable, entry.link)
+
+
+def _needed(build: Build, name: str, named: bool) -> tuple[list[str], list[str]]:
+    """Which other files `name` needs beside it, and which paths in the source it names. ``ValueError`` says why it is of no use."""
+    variable = build.variables.get("pip", "requirements")
+    path, kind = Path(build.source) / name, _build.kind_of(name)
+    if name.startswith("..") or os.path.isabs(name) or not path.is_file():
+        others = sorted(path.name for path in Path(build.source).iterdir() if _build.kind_of(path.name))
+        raise ValueError(f"{variable}: there is no file {name} in {build.source}" + (f", but {', '.join(others)}." if others else "."))
+    text = path.read_text(encoding="utf-8", errors="replace")
+    if kind == "list" or not named:
+        return _build.included_requirements(text), _build.local_requirements(text)
+    if not kind:
+        raise ValueError(f"{variable}: {name} is none of *.txt, *.in, pyproject.toml, uv.lock, poetry.lock and pylock.toml.")
+    try:
+        content = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{variable}: {name} cannot be read: {error}.") from None
+    if kind == "project":
+        problem = _build.problem_of_project(content)
+        if problem:
+            raise ValueError(f"{variable}: {name} {problem}.")
+        return [], []
+    local = [str(Path(name).parent / package) for package in _build.local_packages(kind, content)]
+    return ([] if kind == "pylock" else ["pyproject.toml"]), local
 
 
 def _walk(root: str, prefix: str, patterns: t.Sequence[t.Any]) -> t.Iterator[Entry]:

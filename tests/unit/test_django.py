@@ -84,10 +84,33 @@ def test_no_summary_is_not_guessed(out: str) -> None:
     assert _django.parse_collectstatic(out) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "variable"),
+    [
+        ("Unknown command: 'collectstatic'\nType 'manage.py help' for usage.", "django_uwsgi_static_from"),
+        ("OSError: [Errno 30] Read-only file system: '/var/www'", "django_uwsgi_static_root"),
+        ("... without having set the STATIC_ROOT setting to a filesystem path.", "django_uwsgi_settings_files"),
+        ("ValueError: no such picture", ""),
+    ],
+)
+def test_what_to_change_when_collectstatic_fails(text: str, variable: str) -> None:
+    hint = _django.static_hint(text)
+    assert variable in hint and bool(hint) is bool(variable)
+
+
+@pytest.mark.parametrize(
+    ("destination", "refused"),
+    [("/srv/static", False), ("/srv/static/", False), ("/srv/x/../static", False), ("", False), ("/tmp/static", True)],
+)
+def test_static_files_that_are_collected_elsewhere(destination: str, refused: bool) -> None:
+    problem = _django.destination_problem(Collected(1, 0, 0, 0, destination), "/srv/static")
+    assert bool(problem) is refused and (not refused or "set django_uwsgi_static_root to /tmp/static" in problem)
+
+
 def test_manage() -> None:
     assert _django.manage("migrate", ["--plan"]) == ["python3", "manage.py", "migrate", "--no-color", "--plan"]
-    assert _django.manage("check", python="python3.13", chdir="/app/src", settings="shop.settings") == [
-        "env", "--chdir=/app/src", "python3.13", "manage.py", "check", "--settings=shop.settings", "--no-color",
+    assert _django.manage("check", python="python3.13", folder="/app/src", settings="shop.settings") == [
+        "python3.13", "/app/src/manage.py", "check", "--settings=shop.settings", "--no-color",
     ]  # fmt: skip
 
 

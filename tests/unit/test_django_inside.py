@@ -252,3 +252,73 @@ def test_models_that_no_migration_knows_are_warned_about(ask: Ask, release: Rele
     models.write_text(models.read_text().replace("    play_count =", "    year = models.IntegerField(null=True)\n    play_count ="))
     answer = ask("drift")
     assert answer["reasons"] == [] and "makemigrations" in answer["warnings"][0]
+
+
+MEMBERS = {
+    "__init__.py": "",
+    "models.py": """
+from django.contrib.auth.models import AbstractBaseUser, BaseUserManager, PermissionsMixin
+from django.db import models
+
+
+class Members(BaseUserManager):
+    def create_superuser(self, email, password, **fields):
+        member = self.model(email=email.lower(), is_staff=True, is_superuser=True, **fields)
+        member.set_password(password)
+        member.save(using=self._db)
+        return member
+
+
+class Member(AbstractBaseUser, PermissionsMixin):
+    email = models.EmailField(unique=True)
+    full_name = models.CharField(max_length=200)
+    is_active = models.BooleanField(default=True)
+    is_staff = models.BooleanField(default=False)
+
+    objects = Members()
+    USERNAME_FIELD = "email"
+    REQUIRED_FIELDS = ["full_name"]
+""",
+    "migrations/__init__.py": "",
+    "migrations/0001_initial.py": """
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+    initial = True
+    dependencies = [("auth", "0012_alter_user_first_name_max_length")]
+    operations = [
+        migrations.CreateModel(
+            "Member",
+            [
+                ("id", models.BigAutoField(primary_key=True)),
+                ("password", models.CharField(max_length=128)),
+                ("last_login", models.DateTimeField(blank=True, null=True)),
+                ("is_superuser", models.BooleanField(default=False)),
+                ("email", models.EmailField(unique=True)),
+                ("full_name", models.CharField(max_length=200)),
+                ("is_active", models.BooleanField(default=True)),
+                ("is_staff", models.BooleanField(default=False)),
+                ("groups", models.ManyToManyField(to="auth.group")),
+                ("user_permissions", models.ManyToManyField(to="auth.permission")),
+            ],
+        )
+    ]
+""",
+}
+
+
+def test_superuser_whose_name_is_an_address(ask: Ask, project: Path) -> None:
+    (project / "members" / "migrations").mkdir(parents=True)
+    for name, text in MEMBERS.items():
+        (project / "members" / name).write_text(text)
+    with (project / "site_settings" / "settings.py").open("a") as file:
+        file.write("\nINSTALLED_APPS += ['members']\nAUTH_USER_MODEL = 'members.Member'\n")
+    ask("migrate")
+    boss = {"username": "Boss@Example.com", "email": ""}
+    assert ask("superuser", **boss)["error"] == "the user model requires full_name: give it in fields"
+    boss |= {"fields": {"full_name": "The Boss"}}
+    assert ask("superuser", **boss)["created"]
+    assert ask("superuser", **boss) == {"created": False, "updated": [], "printed": ""}, "its manager writes it in lower case"
+    assert ask("superuser", **boss | {"email": "boss@example.com"})["updated"] == []
+    assert "leave email out" in ask("superuser", **boss | {"email": "other@example.com"})["error"]

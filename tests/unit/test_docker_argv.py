@@ -64,6 +64,22 @@ def test_create_options(changes: dict, words: list[str]) -> None:
         assert word.format(secrets=service.secrets_version, generation=service.generation) in argv
 
 
+AWKWARD = {
+    "ALL": """ 50% off? a=b & "c" 'd' #e $HOME ${PATH} `f` $(g) \\n {{ x }}\t\n\n second line\n""",
+    "EMPTY": "",
+    "URL": "postgresql://a:p%3Fw@db/a?sslmode=require#x",
+}
+
+
+def test_environment_goes_through_unchanged() -> None:
+    """No shell is between, and each value is one word."""
+    service = parse(spec(env={**AWKWARD, "NUMBER": 5, "TRUTH": True}))
+    wanted = sorted(f"{name}={value}" for name, value in {**AWKWARD, "NUMBER": "5", "TRUTH": "true"}.items())
+    for argv in (_docker_argv.create(service), _docker_argv.one_off(service, ["x"])):
+        given = [word for option, word in zip(argv, argv[1:]) if option == "--env"]
+        assert [word for word in given if not word.startswith("BERTH_")] == wanted
+
+
 def test_a_secret_is_in_no_command_line() -> None:
     service = parse(spec(secrets={"password": "canary-value"}))
     assert "canary-value" not in " ".join(_docker_argv.create(service) + _docker_argv.one_off(service, ["x"]))
@@ -82,3 +98,18 @@ def test_a_one_off_has_the_mounts_and_writes_where_it_may() -> None:
     assert "type=bind,source=/srv/static,target=/static,readonly" in _docker_argv.one_off(service, ["x"])
     assert "type=bind,source=/srv/static,target=/static" in _docker_argv.one_off(service, ["x"], writable=["/static"])
     assert "--publish" not in _docker_argv.one_off(service, ["x"])
+
+
+def test_where_a_command_runs() -> None:
+    service = parse(spec(entrypoint=["python3", "-I", "start"]))
+    argv = _docker_argv.one_off(service, ["x"], workdir="/app")
+    assert argv[argv.index("--workdir") + 1] == "/app" and argv[-6:] == ["--entrypoint", "python3", "nginx:1.26", "-I", "start", "x"]
+    assert "--workdir" not in _docker_argv.one_off(service, ["x"])
+    assert _docker_argv.exec_in("web", ["x"], workdir="/app") == ["docker", "exec", "--workdir", "/app", "web", "x"]
+
+
+def test_files_of_an_image_are_copied_and_nothing_is_run() -> None:
+    assert _docker_argv.create_bare("shop:1", "x") == [
+        "docker", "create", "--name", "x", "--network", "none", "--label", "berth.throwaway=x", "shop:1", "true",
+    ]  # fmt: skip
+    assert _docker_argv.copy_out("x", "/srv/static/", "/tmp/a") == ["docker", "cp", "x:/srv/static/.", "/tmp/a"]

@@ -1,7 +1,7 @@
 # Copyright: berth.django contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
 # SPDX-License-Identifier: GPL-3.0-or-later
-"""The programs in the app image: run as they are, against a server that speaks just enough of uWSGI's protocol."""
+"""The programs that the app's containers are given: run as they are, against a server that speaks just enough of uWSGI's protocol."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from pathlib import Path
 import pytest
 from _paths import ROOT
 
-IMAGE = ROOT / "roles" / "django_uwsgi" / "files" / "image"
+PROGRAMS = ROOT / "roles" / "django_uwsgi" / "files"
 OK = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\n\r\nok\n"
 
 
 def run(program: str, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, str(IMAGE / program), *words],
+        [sys.executable, "-IS", str(PROGRAMS / program), *words],
         env={"PATH": os.environ["PATH"], "PYTHONDONTWRITEBYTECODE": "1", **environment},
         capture_output=True,
         text=True,
@@ -37,21 +37,44 @@ def run(program: str, *words: str, **environment: str) -> subprocess.CompletedPr
 # --- berth-entrypoint -------------------------------------------------------------------------------------------------------------
 
 
+AWKWARD = """ 50% off? a=b & "c" 'd' #e $HOME ${PATH} `f` \\n {instance} \u00e9\t\n\n second line\n"""
+
+
 @pytest.fixture
 def secrets(tmp_path: Path) -> Path:
-    (tmp_path / "secret_key").write_text("with spaces and 'quotes'\n")
-    (tmp_path / "database-password").write_text("two\nlines\n")
+    (tmp_path / "secret_key").write_bytes(AWKWARD.encode())
+    (tmp_path / "database-password").write_bytes(b"two\r\nlines\n")
+    (tmp_path / "keytab").write_bytes(b"\0\1")
     (tmp_path / ".hidden").write_text("no")
     (tmp_path / "folder").mkdir()
     return tmp_path
 
 
 def test_entrypoint_exports_secrets(secrets: Path) -> None:
-    outcome = run("berth-entrypoint", "env", "-0", BERTH_EXPORT_SECRETS="1", BERTH_SECRETS_PATH=str(secrets))
-    found = dict(line.split("=", 1) for line in outcome.stdout.split("\0") if line)
-    assert found["SECRET_KEY"] == "with spaces and 'quotes'"
-    assert found["DATABASE_PASSWORD"] == "two\nlines"
-    assert not {"FOLDER", ".HIDDEN", "HIDDEN"} & set(found)
+    found = environment(BERTH_EXPORT_SECRETS="1", BERTH_SECRETS_PATH=str(secrets), NOTICE=AWKWARD, LC_ALL="C")
+    assert found["SECRET_KEY"] == AWKWARD == found["NOTICE"], "whatever the locale is"
+    assert found["DATABASE_PASSWORD"] == "two\r\nlines\n"
+    assert not {"FOLDER", ".HIDDEN", "HIDDEN", "KEYTAB"} & set(found)
+
+
+def environment(**given: str) -> dict[str, str]:
+    """What a program has that berth-entrypoint starts."""
+    command = [sys.executable, "-IS", str(PROGRAMS / "berth-entrypoint"), "env", "-0"]
+    outcome = subprocess.run(command, env={"PATH": os.environ["PATH"], **given}, capture_output=True, check=True)
+    return dict(line.split("=", 1) for line in outcome.stdout.decode().split("\0") if line)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, None),
+        ({"PYTHONPATH": "/srv/lib"}, "/srv/lib"),
+        ({"BERTH_PYTHONPATH": "/app"}, "/app"),
+        ({"BERTH_PYTHONPATH": "/settings:/app", "PYTHONPATH": "/srv/lib"}, "/settings:/app:/srv/lib"),
+    ],
+)
+def test_entrypoint_keeps_the_python_path_of_the_image(given: dict[str, str], expected: str | None) -> None:
+    assert environment(**given).get("PYTHONPATH") == expected
 
 
 def test_entrypoint_exports_only_when_told(secrets: Path) -> None:
@@ -132,7 +155,8 @@ def test_probe_asks_as_nginx_would(serve: Callable[..., tuple[str, Server]]) -> 
     path, _server = serve(answer)
     assert run("berth-probe", path, "www.example.com", "/health/?full=1").returncode == 0
     assert seen["HTTP_HOST"] == "www.example.com"
-    assert (seen["PATH_INFO"], seen["QUERY_STRING"], seen["HTTPS"]) == ("/health/", "full=1", "on")
+    assert (seen["PATH_INFO"], seen["QUERY_STRING"]) == ("/health/", "full=1")
+    assert (seen["HTTPS"], seen["HTTP_X_FORWARDED_PROTO"]) == ("on", "https"), "by either, a project knows HTTPS"
 
 
 @pytest.mark.parametrize(

@@ -172,16 +172,60 @@ def test_two_projects_with_one_name() -> None:
     assert "'music'" in sentence and "/a (web1)" in sentence and "/b (web2)" in sentence and "django_uwsgi_source" in sentence
 
 
-def test_media_of_several_web_hosts_is_shared() -> None:
-    def app(host: str, shared: str, url: str = "/media/") -> inventory.Role:
-        values = {"django_uwsgi_project": "music", "django_uwsgi_media_shared": shared, "django_uwsgi_media_url": url}
-        return role(host, "django_uwsgi", **values)
+MEDIA = {"url": "/media/", "root": "/srv/media", "path": "/srv/uploads"}
+PRIVATE = {"root": "/srv/private", "path": "/srv/invoices"}
 
-    assert inventory.media_problems([app("web1", "")]) == []
-    assert inventory.media_problems([app("web1", "/srv/shared"), app("web2", "/srv/shared")]) == []
-    assert inventory.media_problems([app("web1", "", ""), app("web2", "", "")]) == []
-    (sentence,) = inventory.media_problems([app("web1", ""), app("web2", "")])
-    assert "web1, web2" in sentence and "django_uwsgi_media_shared" in sentence
+
+@pytest.mark.parametrize(
+    ("apps", "webs", "media", "told"),
+    [
+        (["web1"], ["web1"], [MEDIA], None),
+        (["web1", "web2"], ["web1", "web2"], [{**MEDIA, "shared": True}], None),
+        (["web1", "web2"], ["web1", "web2"], [], None),
+        (["web1", "web2"], ["web1", "web2"], [MEDIA, PRIVATE], ("2 hosts alone (web1, web2)", "/srv/media, /srv/private")),
+        (["web1", "web2"], ["web1", "web2"], [{**MEDIA, "shared": True}, PRIVATE], ("2 hosts alone (web1, web2)", "of /srv/private ")),
+        (["app1"], ["front1"], [MEDIA], ("2 hosts alone (app1, front1)", "/srv/media")),
+        (["app1"], ["front1"], [PRIVATE], None),
+    ],
+)
+def test_uploads_are_shared_by_all_hosts_that_need_them(
+    apps: list[str], webs: list[str], media: list[dict[str, Any]], told: tuple[str, str] | None
+) -> None:
+    roles = [role(host, "django_uwsgi", django_uwsgi_project="music", django_uwsgi_media=media) for host in apps]
+    roles += [role(host, nginx_project="music") for host in webs] + [role("web7", nginx_project="another")]
+    found = inventory.media_problems(roles)
+    assert len(found) == (told is not None)
+    assert not told or all(word in found[0] for word in ("'music'", "django_uwsgi_media", *told))
+
+
+@pytest.mark.parametrize(
+    ("values", "where"),
+    [
+        ({"django_uwsgi_static_url": "/static/", "django_uwsgi_media": [MEDIA, PRIVATE]}, None),
+        ({"django_uwsgi_static_url": "https://static.example.com/shop/"}, None),
+        ({"django_uwsgi_static_url": "/"}, "django_uwsgi_static_url of host web1 is '/'"),
+        ({"django_uwsgi_static_url": "https://static.example.com"}, "django_uwsgi_static_url of host web1 is 'https://static.example.com'"),
+        ({"django_uwsgi_media": [MEDIA, {**MEDIA, "url": "/"}]}, "django_uwsgi_media[1].url of host web1 is '/'"),
+    ],
+)
+def test_files_have_a_path_of_their_own(values: dict[str, Any], where: str | None) -> None:
+    found = inventory.url_problems(role("web1", "django_uwsgi", **values))
+    assert [sentence.split(",")[0] for sentence in found] == ([where] if where else [])
+
+
+@pytest.mark.parametrize(("source", "refused"), [("collectstatic", False), (None, False), ("image", True), ("none", True)])
+def test_commands_after_a_collectstatic_that_is_never_run(source: str | None, refused: bool) -> None:
+    values = {"django_uwsgi_static_from": source, "django_uwsgi_after_collectstatic": [{"command": "compress"}]}
+    found = inventory.static_problems(role("web1", "django_uwsgi", **values))
+    assert [sentence.split(" ")[0] for sentence in found] == ["django_uwsgi_after_collectstatic"] * refused
+
+
+def test_a_weak_secret_is_accepted_by_its_name() -> None:
+    options = {"x_password": {"no_log": True}, "x_secrets": {"type": "dict", "no_log": True}}
+    values = {"x_password": "admin", "x_secrets": {"a": "admin", "b": "admin", "c": ""}}
+    accepted = frozenset(["x_password", "x_secrets.a", "x_secrets.c"])
+    found = inventory.secret_problems(inventory.Role("db1", "x", options, values, accepted=accepted))
+    assert [sentence.split(" of ")[0] for sentence in found] == ["x_secrets.b", "x_secrets.c"], "an empty one is none at all"
 
 
 @pytest.mark.parametrize(
@@ -229,8 +273,6 @@ AGREEING: list[tuple[dict[str, Any], dict[str, Any], bool]] = [
     ({"nginx_static_url": "/s/"}, {"django_uwsgi_static_url": "https://files.example.org/"}, False),
     ({"nginx_static_url": "/s/"}, {}, False),
     ({}, {"django_uwsgi_static_url": "/static/"}, False),
-    ({"nginx_media_url": "/m/"}, {"django_uwsgi_media_url": "/media/"}, True),
-    ({"nginx_media_url": "/m/"}, {"django_uwsgi_media_url": ""}, False),
     ({"nginx_upstream": "tcp", "nginx_upstream_port": 8001}, {"django_uwsgi_port": 9001}, True),
     ({"nginx_upstream": "tcp", "nginx_upstream_port": 8001}, {"django_uwsgi_port": "8001"}, False),
     ({"nginx_upstream": "unix", "nginx_upstream_port": 8001}, {"django_uwsgi_port": 9001}, False),
@@ -244,6 +286,26 @@ def test_what_services_are_told_of_each_other_agrees(web: dict[str, Any], app: d
     found = inventory.agreement_problems([*webs, role("app1", "django_uwsgi", **{"django_uwsgi_project": "music", **app})])
     assert len(found) == refused
     assert not refused or (f"{[*web][-1]} of hosts web1, web2 is" in found[0] and f"but {[*app][-1]} of app1 is" in found[0])
+
+
+@pytest.mark.parametrize(
+    ("web", "app", "told"),
+    [
+        ([MEDIA], [MEDIA], ""),
+        ([MEDIA], [MEDIA, PRIVATE], ""),
+        ([{**MEDIA, "url": "media", "path": "/srv/uploads/"}], [MEDIA], ""),
+        (None, [MEDIA], ""),
+        ([MEDIA], None, ""),
+        ([], [{**MEDIA, "url": "https://files.example.org/m/"}], ""),
+        ([], [MEDIA], "nginx_media of host web1 has no /media/ in /srv/uploads, which django_uwsgi_media of app1 has: make them the same."),
+        ([{**MEDIA, "path": "/srv/media"}], [MEDIA], "nginx_media of host web1 has no /media/ in /srv/uploads"),
+    ],
+)
+def test_nginx_serves_the_uploads_that_the_project_has(web: Any, app: Any, told: str) -> None:
+    webs = role("web1", nginx_project="music", **({} if web is None else {"nginx_media": web}))
+    apps = role("app1", "django_uwsgi", django_uwsgi_project="music", **({} if app is None else {"django_uwsgi_media": app}))
+    found = inventory.agreement_problems([webs, apps])
+    assert len(found) == bool(told) and found[0].startswith(told) if told else not found
 
 
 def test_the_balancer_asks_the_port_that_nginx_listens_on() -> None:

@@ -143,10 +143,10 @@ REFUSED: list[tuple[str, Change, list[str]]] = [
     ("empty group", no_balancer, ["The group 'haproxy' is empty: put at least one host into it."]),
     (
         "uploads that stay on one of two hosts",
-        project(django_uwsgi_media_shared=""),
+        project(django_uwsgi_media=[{"url": "/media/", "root": "/srv/media", "path": "/srv/media"}]),
         [
-            f"Uploads of project 'shop' would lie on one of 2 hosts alone ({WEB}): mount one file system on all of them and set "
-            "django_uwsgi_media_shared to its path (or django_uwsgi_media_url to '': no uploads)."
+            f"Uploads of project 'shop' would lie on one of 2 hosts alone ({WEB}): mount one file system on all of them and say "
+            "shared: true in django_uwsgi_media, beside the path of /srv/media (or set it to []: no uploads)."
         ],
     ),
 ]
@@ -195,10 +195,10 @@ def test_site_leaves_a_company_s_other_hosts_alone(inventory: Path) -> None:
 
 def test_without_uploads_nginx_looks_for_none(inventory: Path) -> None:
     """And what services are told of each other follows one variable."""
-    project(django_uwsgi_media_url="", django_uwsgi_static_url="/files/", nginx_port=8800)(inventory)
+    project(django_uwsgi_media=[], django_uwsgi_static_url="/files/", django_uwsgi_static_from="none", nginx_port=8800)(inventory)
     names = (
-        "nginx_media_path",
-        "nginx_media_url",
+        "nginx_media",
+        "nginx_static_path",
         "nginx_static_url",
         "nginx_static_releases",
         "nginx_upstream_port",
@@ -206,7 +206,17 @@ def test_without_uploads_nginx_looks_for_none(inventory: Path) -> None:
     )
     told = "{{ " + " ~ ' ' ~ ".join(f"({name} | string or '-')" for name in names) + " }}"
     code, shown = run(inventory, "ansible", "web1.example.com", "--module-name", "ansible.builtin.debug", "--args", f'msg="{told}"')
-    assert code == 0 and '"msg": "- /media/ /files/ 5 8001 8800"' in shown, shown
+    assert code == 0 and '"msg": "[] - /files/ 5 8001 8800"' in shown, shown
+
+
+def test_a_weak_secret_is_accepted_by_its_name(inventory: Path) -> None:
+    values = {"postgres_password": "password", "django_uwsgi_secrets": {"database_password": "password"}}
+    project(**values, berth_accepted_weak_secrets=["postgres_password"])(inventory)
+    code, shown = run(inventory, "ansible", "localhost", "--module-name", "berth.django.inventory_check")
+    assert code != 0 and "1 problem," in shown and f"django_uwsgi_secrets.database_password of hosts {WEB} is weak" in shown, shown
+    project(berth_accepted_weak_secrets=["postgres_password", "django_uwsgi_secrets.database_password"])(inventory)
+    code, shown = run(inventory, "ansible", "localhost", "--module-name", "berth.django.inventory_check")
+    assert code == 0, shown
 
 
 def test_example_is_accepted_once_its_vault_is_filled(inventory: Path) -> None:

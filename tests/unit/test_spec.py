@@ -54,6 +54,8 @@ def spec(**changes: t.Any) -> dict[str, t.Any]:
         (dict(secrets={"a/b": "x"}), ["'a/b'"]),
         (dict(secrets={"password": None}), ["service.secrets.password", "empty"]),
         (dict(env={"LANGUAGE": None}), ["service.env.LANGUAGE", "empty"]),
+        (dict(env={"A=B": "c"}), ["service.env", "'A=B'"]),
+        (dict(env={"A": "b\0"}), ["service.env", "NUL"]),
         (dict(mounts=[dict(source="/var/run/docker.sock", target="/x")]), ["docker.sock", "whole host"]),
         (dict(mounts=[dict(source="a,b", target="/x")]), ["'a,b'"]),
     ],
@@ -95,10 +97,13 @@ def test_a_config_knows_its_own_generation() -> None:
     assert service.config_texts == {"a.conf": f"id {service.generation}"}
 
 
-def test_the_instance_goes_everywhere() -> None:
+def test_the_instance_goes_everywhere_but_into_files() -> None:
+    files = {"settings.py": 'NAME = f"{instance}"'}
     service = parse(
         spec(
             replace="beside",
+            config=dict(files=files),
+            secrets=files,
             command=["--socket", "/run/{instance}.sock"],
             env={"SOCKET": "{instance}"},
             switch=[dict(link="/run/current", target="{instance}.sock")],
@@ -106,6 +111,7 @@ def test_the_instance_goes_everywhere() -> None:
         )
     )
     assert service.container == f"music-nginx-{service.instance}"
+    assert service.config and service.config.files == files == service.secrets, "what a project keeps in files is its own"
     assert service.command[1] == f"/run/{service.instance}.sock"
     assert service.env["SOCKET"] == service.switch[0].target.split(".")[0] == service.instance
     assert service.before_stop.drained is not None

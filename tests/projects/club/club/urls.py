@@ -1,0 +1,14 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from django.contrib import admin
+from django.urls import path
+from members import views
+
+# Nothing at "/".
+urlpatterns = [
+    path("about", views.about),
+    path("members", views.members),
+    path("office/", admin.site.urls),
+    path("up", views.up),
+]

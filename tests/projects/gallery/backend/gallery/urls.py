@@ -1,0 +1,12 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+from django.urls import path
+from photos import views
+
+urlpatterns = [
+    path("", views.index),
+    path("api/photos/", views.photos),
+    path("api/environment/", views.environment),
+    path("health/", views.health),
+]
