@@ -125,6 +125,7 @@ def create(service: Service) -> list[str]:
         *option("stop-timeout", service.stop_grace),
         *option("log-driver", service.log_driver),
         *pairs("log-opt", service.log_options),
+        *option("workdir", service.workdir),
         *_network(service, aliases=True),
         *each("publish", (_publish(port.address, port.port, port.container_port, port.protocol) for port in service.ports)),
         "--health-cmd", shlex.join(health.command),

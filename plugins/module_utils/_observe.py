@@ -147,7 +147,7 @@ def observe(service: Service, check_mode: bool = False) -> Actual:
         neighbours=_neighbours(service, found),
         image_present=image_present(service.image),
         networks=frozenset(must(["docker", "network", "ls", "--format", "{{.Name}}"], "listing networks").split()),
-        release_images=_release_files.images(service) if service.release else (),
+        release_images=_release_files.images(service) if service.release and service.release.directory else (),
         loaded=bool(keeper and service.proof and proven(service.proof, keeper.name, service.generation)),
         restart_pending=bool(keeper and service.restart_when and ask(service.restart_when, keeper.name).out.strip()),
     )

@@ -151,7 +151,8 @@ def roll_back(service: Service, actual: Actual, run: str = "") -> Plan:
     if any(under_way.links.values()) and not serves:
         return Plan()
     switched = {link: target for link, target in under_way.links.items() if actual.links.get(link, "") != target}
-    asked = under_way.switched or bool(switched)
+    # A worker that nobody switches to has begun with its work, too.
+    asked = under_way.switched or bool(switched) or not service.before_stop.drained
     new = [item for item in actual.containers if not under_way.serves_before(item.instance)]
     steps = [Step("switch_back")] if switched else []
     steps += [Step("unlink", link) for link in actual.previous]

@@ -35,7 +35,7 @@ def records(directory: str) -> tuple[_release.Record, ...]:
 
 def read(service: Service, release: Release) -> dict[str, t.Any]:
     """The fields of ``Actual`` that a service with releases has on top."""
-    root = Path(release.directory)
+    root = Path(release.directory or "/nonexistent")
     folders = (item for item in (root.iterdir() if root.is_dir() else ()) if item.is_dir() and not item.is_symlink())
     return dict(
         records=records(service.directory),
@@ -77,7 +77,8 @@ def record(service: Service, release: Release, by: str, outcome: str, of: _relea
     # In UTC, since hosts' records are compared.
     new = _release.Record(time.strftime("%Y-%m-%dT%H:%M:%S+0000", time.gmtime()), name, image, instance, by, outcome)
     path = f"{service.directory}/releases.jsonl"
-    lead_to(release, name, [*records(service.directory), new])
+    if release.directory:
+        lead_to(release, name, [*records(service.directory), new])
     before = _text(path)
     torn = bool(before) and not before.endswith("\n")
     with open(path, "a", encoding="utf-8") as file:

@@ -29,6 +29,7 @@ SERVICE_ARGUMENT_SPEC: dict[str, t.Any] = dict(
     image=dict(type="str", required=True),
     command=dict(type="list", elements="str", default=[]),
     entrypoint=dict(type="list", elements="str", default=[]),
+    workdir=dict(type="str", default=""),
     user=dict(type="str", required=True),
     env=dict(type="dict", default={}),
     secrets=dict(type="dict", default={}, no_log=True),
@@ -138,7 +139,7 @@ SERVICE_ARGUMENT_SPEC: dict[str, t.Any] = dict(
         type="dict",
         options=dict(
             id=dict(type="str", required=True),
-            directory=dict(type="str", required=True),
+            directory=dict(type="str", default=""),
             keep=dict(type="int", default=5),
             bake=dict(type="int", default=0),
             batch=dict(type="int", default=1),

@@ -107,10 +107,13 @@ class Link:
 
 @dataclass(frozen=True)
 class Release:
-    """What a service with releases remembers of them. `bake` and `pause` are seconds, `batch` is a number of hosts."""
+    """What a service with releases remembers of them. `bake` and `pause` are seconds, `batch` is a number of hosts.
+
+    Without a `directory` it has no files of its own for each release, and its images are another service's to keep.
+    """
 
     id: str
-    directory: str
+    directory: str = ""
     keep: int = 5
     bake: int = 0
     batch: int = 1
@@ -139,6 +142,7 @@ class Service:
     memory: str
     command: tuple[str, ...] = ()
     entrypoint: tuple[str, ...] = ()
+    workdir: str = ""
     env: dict[str, str] = field(default_factory=dict)
     secrets: dict[str, str] = field(default_factory=dict, repr=False)
     secrets_path: str = "/run/secrets"

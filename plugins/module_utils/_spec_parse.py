@@ -60,6 +60,7 @@ _LISTS = ("command", "entrypoint", "capabilities", "group_add")
 _DICTS = ("tmpfs", "ulimits", "sysctls", "extra_hosts", "labels")
 _SCALARS = (
     "secrets_path",
+    "workdir",
     "host_network",
     "cpus",
     "pids_limit",

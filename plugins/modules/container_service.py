@@ -72,6 +72,11 @@ options:
         type: list
         elements: str
         default: []
+      workdir:
+        description: Working directory in the container. The image's own when empty.
+        type: str
+        default: ""
+        version_added: 0.2.0
       user:
         description: Numeric C(uid:gid), never 0. Owner of the config and secret files.
         type: str
@@ -418,8 +423,9 @@ options:
             description:
               - Directory on the host that holds one directory per release, named by O(service.release.id), for its static files. Links in
                 C(kept) in it lead to those that are kept, C(0) being the newest.
+              - Without it the service has no files of its own for each release, and images are another service's to keep.
             type: str
-            required: true
+            default: ""
           keep:
             description: Releases that are kept, the one that serves included. Images and directories of older ones are removed.
             type: int
@@ -459,6 +465,15 @@ options:
             description: Seconds after which the container is stopped all the same, with a note in the result.
             type: int
             default: 60
+  companions:
+    description:
+      - Services that are released together with O(service), such as workers from the same image. Each stage is taken for all of them,
+        companions first, before the next one begins; with O(state=rolled_back) and O(state=absent) they go together, too.
+      - One that runs on this host and is not in the list any more is stopped and removed at the end.
+    type: list
+    elements: dict
+    default: []
+    version_added: 0.2.0
   state:
     description:
       - V(present) makes the host run the service.
@@ -572,22 +587,49 @@ unknown:
   returned: success
 """
 
+import typing as t
+
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.berth.django.plugins.module_utils import _engine, _observe, _plan, _release, _shell
+from ansible_collections.berth.django.plugins.module_utils import _companions, _engine, _observe, _plan, _release, _shell
 from ansible_collections.berth.django.plugins.module_utils._spec import Service
 from ansible_collections.berth.django.plugins.module_utils._spec_parse import SERVICE_ARGUMENT_SPEC, parse
 
 
-def converge(module: AnsibleModule, service: Service) -> dict[str, object]:
+def converge(module: AnsibleModule, service: Service) -> dict[str, t.Any]:
+    """The service with its companions. Uses of `module`: its parameters, check_mode and warn()."""
+    companions = _companions.companions(service, module.params["companions"])
+    ends = module.params["state"] == "absent" or (module.params["state"] == "present" and last_stage(module) == _plan.STAGES[-1])
+    left_over = _companions.left_over(service, companions)
+    results = [converge_one(module, each, module.params["state"]) for each in (*companions, service)]
+    results += [converge_one(module, each, "absent") for each in left_over] if ends else []
+    own = results[len(companions)]
+    names = {each.name for each in (*companions, *left_over)}
+    return {
+        **own,
+        "changed": any(result["changed"] for result in results),
+        "pending": any(result["pending"] for result in results) or bool(left_over and not ends),
+        "deferred": any(result["deferred"] for result in results),
+        "diff": [diff for result in results for diff in result["diff"]],
+        "actions": [action for result in results for action in result["actions"]],
+        "unknown": list(dict.fromkeys(sentence for result in results for sentence in result["unknown"])),
+        "neighbours": [name for name in own["neighbours"] if name not in names],
+    }
+
+
+def last_stage(module: AnsibleModule) -> str:
+    """Check mode tells of everything at once: nothing of it will be there for the stages that follow."""
+    return _plan.STAGES[-1] if module.check_mode else module.params["until"]
+
+
+def converge_one(module: AnsibleModule, service: Service, state: str) -> dict[str, t.Any]:
     """Uses of `module`: its parameters, check_mode and warn()."""
     actual = _observe.observe(service, module.check_mode)
-    if module.params["state"] == "absent":
+    if state == "absent":
         plan = _plan.remove(service, actual)
-    elif module.params["state"] == "rolled_back":
+    elif state == "rolled_back":
         plan = _plan.roll_back(service, actual, module.params["run"])
     else:
-        # Check mode tells of everything at once: nothing of it will be there for the stages that follow.
-        plan = _plan.plan(service, actual, "retire" if module.check_mode else module.params["until"], module.params["run"])
+        plan = _plan.plan(service, actual, last_stage(module), module.params["run"])
     deferred = plan.disruptive and module.params["defer_disruption"] and not module.check_mode
     if not module.check_mode:
         steps = _plan.Plan(steps=plan.quiet) if deferred else plan
@@ -612,6 +654,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec=dict(
             service=dict(type="dict", required=True, options=SERVICE_ARGUMENT_SPEC),
+            companions=dict(type="list", elements="dict", options=SERVICE_ARGUMENT_SPEC, default=[]),
             state=dict(type="str", choices=["present", "absent", "rolled_back"], default="present"),
             until=dict(type="str", choices=list(_plan.STAGES), default="retire"),
             defer_disruption=dict(type="bool", default=False),

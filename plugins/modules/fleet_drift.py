@@ -74,6 +74,7 @@ import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.berth.django.plugins.module_utils import (
+    _companions,
     _django,
     _django_drift,
     _docker_argv,
@@ -93,6 +94,7 @@ from ansible_collections.berth.django.plugins.module_utils._spec_parse import pa
 
 # A file that goes while it is read is another run at work, which the roles wait for.
 UNANSWERED = (ValueError, OSError, EngineError, RegistryError, _manage.CommandFailed, _manage.Unknown)
+COMPANIONS = dict(type="list", elements="dict", options=SERVICE_ARGUMENT_SPEC, default=[])
 GATEWAY = "uwsgi_gateway"
 Told = tuple[list[str], list[str]]
 
@@ -136,17 +138,21 @@ def haproxy(wanted: dict[str, t.Any]) -> Told:
 
 
 def project(wanted: dict[str, t.Any]) -> Told:
-    """Its service, too, and a way in from other hosts that the inventory has closed."""
+    """Its services, too, and what the inventory has closed or taken out."""
     own = parse(wanted["service"])
+    companions = _companions.companions(own, wanted["companions"])
     actual = _observe.observe(own, check_mode=True)
-    if differs := service(own, actual):
+    differs = [reason for each in companions for reason in service(each, _observe.observe(each, check_mode=True))]
+    differs += service(own, actual)
+    differs += [f"{each.name}: it is to be removed" for each in _companions.left_over(own, companions)]
+    differs += [f"{GATEWAY}: it is to be removed"] if GATEWAY in actual.neighbours else []
+    if differs:
         return differs, []
-    opened = [f"{GATEWAY}: it is to be removed"] if GATEWAY in actual.neighbours else []
     serving = _manage.in_container(
         _manage.project_of(wanted, check_mode=True), own.container, _observe.inspect_one(own.container), entrypoint_given=False
     )
     found, warnings = _django_drift.reasons(serving, wanted)
-    return [*opened, *(f"django_uwsgi: {reason}" for reason in found)], warnings
+    return [f"django_uwsgi: {reason}" for reason in found], warnings
 
 
 QUESTIONS: dict[str, t.Callable[[t.Any], Told]] = {
@@ -179,7 +185,7 @@ def main() -> None:
         argument_spec=dict(
             host=dict(type="dict", options=_host_converge.ARGUMENT_SPEC),
             services=dict(type="list", elements="dict", options=SERVICE_ARGUMENT_SPEC, default=[]),
-            project=dict(type="dict", options=dict(**_django.ARGUMENT_SPEC, **_django_drift.ARGUMENT_SPEC)),
+            project=dict(type="dict", options=dict(**_django.ARGUMENT_SPEC, **_django_drift.ARGUMENT_SPEC, companions=COMPANIONS)),
             database=dict(type="dict", options=_postgres_converge.ARGUMENT_SPEC),
             haproxy=dict(type="dict", options=dict(socket=dict(type="path", required=True), config=dict(type="str", required=True))),
             images=dict(

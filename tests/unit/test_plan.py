@@ -148,6 +148,7 @@ RELEASED = parse(
         networks=[dict(name="music")],
         switch=[dict(link="/static/current", target="two"), dict(link="/sock", target="{instance}.sock")],
         release=dict(id="two", directory="/static", keep=2, bake=3, pause=2),
+        before_stop=dict(drained=dict(command=["drained"])),
     )
 )
 BEFORE = Container(name="music-nginx-before", instance="before", running=True)
