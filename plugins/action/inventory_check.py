@@ -22,7 +22,7 @@ from ansible_collections.berth.django.plugins.module_utils._inventory import Rol
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 # group -> role whose inputs its hosts give
 GROUPS = {"builder": "image", "postgres": "postgres", "django_uwsgi": "django_uwsgi", "nginx": "nginx", "haproxy": "haproxy"}
-SINGLE = ("builder", "postgres")
+SINGLE = ("image", "postgres")  # roles
 
 
 class ActionModule(ActionBase):
@@ -40,15 +40,17 @@ class ActionModule(ActionBase):
         roles: list[Role] = []
         misfits: list[tuple[str, str]] = []
         addresses: dict[str, t.Any] = {}
+        machines: dict[str, str] = {}
         for host in hosts:
             variables = {**task_vars["hostvars"].raw_get(host), "hostvars": task_vars["hostvars"], "groups": task_vars["groups"]}
             addresses[host] = self._address(variables)
+            machines[host] = self._machine(host, variables)
             for group in wanted:
                 if host in groups.get(group, []) and group in GROUPS:
                     role = self._role(GROUPS[group], host, variables)
                     roles.append(role)
                     misfits += type_problems(role)
-        found = problems(groups, wanted, SINGLE, addresses, roles)
+        found = problems(groups, wanted, SINGLE, addresses, machines, roles)
         found += merged(misfits)
         result["changed"] = False
         if found:
@@ -62,6 +64,14 @@ class ActionModule(ActionBase):
             return self._evaluate(variables, "berth_address")
         except AnsibleError as error:
             return f"(cannot be evaluated: {first_line(error)})"
+
+    def _machine(self, host: str, variables: dict[str, t.Any]) -> str:
+        """How the host is reached: the same for two hosts of the inventory that are one machine."""
+        try:
+            way = [self._evaluate(variables, name) for name in ("ansible_host", "ansible_port")]
+        except AnsibleError:
+            return host
+        return ":".join(map(str, way)) if way[0] else host
 
     def _role(self, name: str, host: str, variables: dict[str, t.Any]) -> Role:
         """The inputs that the inventory sets, and those defaults that lead to a variable of the inventory."""

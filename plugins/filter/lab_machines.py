@@ -15,19 +15,21 @@ PER_HOST = ("publish", "volumes", "memory", "cpus", "engine", "images", "cache")
 def machines(
     hosts: list[str], hostvars: t.Mapping[str, t.Mapping[str, t.Any]], lab: str, defaults: dict[str, t.Any]
 ) -> list[dict[str, t.Any]]:
-    """What each host's own variables say about its machine."""
-    result = []
+    """What each host's own variables say about its machine. Hosts with the same `lab_machine` are one, which has what all of them want."""
+    result: dict[str, dict[str, t.Any]] = {}
     for host in hosts:
         variables = hostvars[host]
-        result.append(
-            {
-                "name": host,
-                "address": variables.get("berth_address", _lab.address(host, lab)),
-                "port": variables.get("ansible_port", _lab.port(host, lab)),
-                **{name: variables.get(f"lab_{name}", defaults.get(name)) for name in PER_HOST},
-            }
-        )
-    return result
+        name = variables.get("lab_machine", host)
+        wanted = {
+            "name": name,
+            "address": variables.get("berth_address", _lab.address(name, lab)),
+            "port": variables.get("ansible_port", _lab.port(name, lab)),
+            **{key: variables.get(f"lab_{key}", defaults.get(key)) for key in PER_HOST},
+        }
+        known = result.setdefault(name, wanted)
+        for key in ("publish", "volumes", "images"):
+            known[key] = list(dict.fromkeys([*known[key], *wanted[key]]))
+    return list(result.values())
 
 
 class FilterModule:

@@ -46,6 +46,17 @@ AGREE = {
 }
 
 
+# role -> the group of its hosts, where that has another name
+GROUP_OF = {"image": "builder"}
+# The ports that roles publish on a host, as their defaults say.
+PORTS = {
+    "postgres": {"postgres_port": 5432},
+    "django_uwsgi": {"django_uwsgi_port": 8001},
+    "nginx": {"nginx_port": 8000},
+    "haproxy": {"haproxy_port": 80, "haproxy_stats_port": 9080},
+}
+
+
 @dataclass(frozen=True)
 class Role:
     """What the inventory gives to one role on one host."""
@@ -65,18 +76,19 @@ def problems(
     wanted: t.Iterable[str],
     single: t.Iterable[str],
     addresses: dict[str, t.Any],
+    machines: dict[str, str],
     roles: t.Iterable[Role],
 ) -> list[str]:
     """All of them at once, each once, in the order in which an operator would mend them."""
     roles = list(roles)
-    found = group_problems(groups, wanted, single) + address_problems(addresses)
+    found = group_problems(groups, wanted) + single_problems(roles, single) + address_problems(addresses, machines)
     of_roles = []
     for role in roles:
         told = value_problems(role) + missing_problems(role) + unknown_problems(role) + secret_problems(role) + url_problems(role)
         told += static_problems(role)
         of_roles += [(role.host, sentence) for sentence in told]
     found += merged(of_roles) + registry_problems(roles) + project_problems(roles) + socket_problems(roles, groups) + media_problems(roles)
-    found += release_problems(roles) + agreement_problems(roles)
+    found += release_problems(roles) + agreement_problems(roles) + port_problems(roles, machines)
     return list(dict.fromkeys(found))
 
 
@@ -93,8 +105,8 @@ def merged(told: t.Iterable[tuple[str, str]]) -> list[str]:
     ]
 
 
-def group_problems(groups: dict[str, list[str]], wanted: t.Iterable[str], single: t.Iterable[str]) -> list[str]:
-    """Every wanted group has a host, and no more than one where the role serves a fleet from one host."""
+def group_problems(groups: dict[str, list[str]], wanted: t.Iterable[str]) -> list[str]:
+    """Every wanted group has a host."""
     found = []
     for group in wanted:
         hosts = groups.get(group, [])
@@ -102,13 +114,36 @@ def group_problems(groups: dict[str, list[str]], wanted: t.Iterable[str], single
             found.append(f"The inventory has no group {group!r}: add it, with at least one host in it.")
         elif not hosts:
             found.append(f"The group {group!r} is empty: put at least one host into it.")
-        elif group in single and len(hosts) > 1:
-            found.append(f"The group {group!r} has {len(hosts)} hosts ({', '.join(hosts)}), and can have one: keep one of them there.")
     return found
 
 
-def address_problems(addresses: dict[str, t.Any]) -> list[str]:
-    """berth_address is an IP address that the other hosts of the fleet can use, and no other host's."""
+def single_problems(roles: t.Sequence[Role], single: t.Iterable[str]) -> list[str]:
+    """Some roles serve a project from one host."""
+    found = []
+    for name in single:
+        hosts: dict[t.Any, list[str]] = {}
+        for role in roles:
+            if role.name == name:
+                known = hosts.setdefault(project_of(role), [])
+                known += [role.host] if role.host not in known else []
+        for project, names in hosts.items():
+            if len(names) > 1:
+                group = GROUP_OF.get(name, name)
+                found.append(
+                    f"The group {group!r} has {len(names)} hosts of {project} ({', '.join(names)}), and can have one: keep one there."
+                )
+    return found
+
+
+def address_problems(addresses: dict[str, t.Any], machines: dict[str, str]) -> list[str]:
+    """berth_address is an IP address that the other hosts of the fleet can use, and no other machine's.
+
+    One machine may be several hosts of the inventory, one for each project that it has a part in: `machines` is how each is reached.
+    """
+
+    def machine(host: str) -> str:
+        return machines.get(host, host)
+
     found = []
     owners: dict[str, str] = {}
     for host, given in addresses.items():
@@ -124,7 +159,7 @@ def address_problems(addresses: dict[str, t.Any]) -> list[str]:
             found.append(f"berth_address of host {host} is {address}, but containers speak IPv4 only: set an IPv4 address.")
         elif address.is_unspecified or address.is_multicast or (address.is_loopback and len(addresses) > 1):
             found.append(f"berth_address of host {host} is {address}, which other hosts cannot reach: set an address of its own.")
-        elif str(address) in owners:
+        elif str(address) in owners and machine(owners[str(address)]) != machine(host):
             found.append(f"berth_address {address} stands for two hosts, {owners[str(address)]} and {host}: give each host its own.")
         owners.setdefault(str(address), host)
     return found
@@ -278,6 +313,23 @@ def project_problems(roles: t.Sequence[Role]) -> list[str]:
             told = " and ".join(f"{source} ({', '.join(hosts)})" for source, hosts in sources.items())
             found.append(f"Two projects have the name {project!r}: {name}_source is {told}. Give each project a berth_project of its own.")
     return merged(named) + found
+
+
+def port_problems(roles: t.Sequence[Role], machines: dict[str, str]) -> list[str]:
+    """Two hosts of the inventory that are one machine share its ports."""
+    found = []
+    owners: dict[tuple[str, int], Role] = {}
+    for role in roles:
+        for name, default in PORTS.get(role.name, {}).items():
+            if name == "django_uwsgi_port" and role.values.get("django_uwsgi_listen") != "tcp":
+                continue
+            port = role.values.get(name, default)
+            owner = owners.setdefault((machines.get(role.host, role.host), port), role)
+            if owner.host != role.host:
+                found.append(
+                    f"{name} of host {role.host} is {port}, which {owner.name} of {owner.host} has on the same machine: give it another."
+                )
+    return found
 
 
 def socket_problems(roles: t.Sequence[Role], groups: dict[str, list[str]]) -> list[str]:

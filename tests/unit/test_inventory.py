@@ -8,6 +8,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from _paths import ROOT
+from _render import load_yaml
 from ansible_collections.berth.django.plugins.module_utils import _inventory as inventory
 
 STRONG = "vQ3nT8zLx0pKw5Rb"
@@ -24,14 +26,45 @@ def role(host: str = "web1", name: str = "nginx", options: dict[str, Any] | None
         ({"nginx": ["web1"], "postgres": ["db1"]}, []),
         ({"nginx": [], "postgres": ["db1"]}, ["The group 'nginx' is empty: put at least one host into it."]),
         ({"postgres": ["db1"]}, ["The inventory has no group 'nginx': add it, with at least one host in it."]),
-        (
-            {"nginx": ["web1", "web2"], "postgres": ["db1", "db2"]},
-            ["The group 'postgres' has 2 hosts (db1, db2), and can have one: keep one of them there."],
-        ),
     ],
 )
 def test_groups(groups: dict[str, list[str]], expected: list[str]) -> None:
-    assert inventory.group_problems(groups, ["nginx", "postgres"], ["postgres"]) == expected
+    assert inventory.group_problems(groups, ["nginx", "postgres"]) == expected
+
+
+def test_a_project_has_one_database_and_a_fleet_one_builder() -> None:
+    def postgres(host: str, project: str) -> inventory.Role:
+        return role(host, "postgres", postgres_project=project)
+
+    assert inventory.single_problems([postgres("shop-db1", "shop"), postgres("blog-db1", "blog")], ["postgres"]) == []
+    assert inventory.single_problems([postgres("db1", "shop"), postgres("db2", "shop")], ["postgres"]) == [
+        "The group 'postgres' has 2 hosts of shop (db1, db2), and can have one: keep one there."
+    ]
+    assert inventory.single_problems([role("b1", "image", image_project="lab"), role("b2", "image", image_project="lab")], ["image"]) == [
+        "The group 'builder' has 2 hosts of lab (b1, b2), and can have one: keep one there."
+    ]
+
+
+def test_one_machine_may_be_a_host_of_two_projects() -> None:
+    addresses = {"shop-web1": "10.0.0.1", "blog-web1": "10.0.0.1"}
+    assert inventory.address_problems(addresses, {"shop-web1": "web1:22", "blog-web1": "web1:22"}) == []
+    assert len(inventory.address_problems(addresses, {"shop-web1": "web1:22", "blog-web1": "web2:22"})) == 1
+
+
+def test_hosts_that_are_one_machine_share_its_ports() -> None:
+    machines = {"shop-web1": "web1", "blog-web1": "web1", "web2": "web2"}
+    shop, blog, other = (role(host, nginx_port=port) for host, port in (("shop-web1", 8000), ("blog-web1", 8000), ("web2", 8000)))
+    assert inventory.port_problems([shop, blog, other], machines) == [
+        "nginx_port of host blog-web1 is 8000, which nginx of shop-web1 has on the same machine: give it another."
+    ]
+    assert len(inventory.port_problems([role("shop-web1"), role("blog-web1")], machines)) == 1, "8000 is what both have by default"
+    assert inventory.port_problems([shop, role("blog-web1", nginx_port=8010)], machines) == []
+
+
+def test_the_ports_are_those_of_the_defaults() -> None:
+    for name, ports in inventory.PORTS.items():
+        defaults = load_yaml(ROOT / "roles" / name / "defaults" / "main.yml")
+        assert {port: defaults[port] for port in ports} == ports
 
 
 @pytest.mark.parametrize(
@@ -50,7 +83,7 @@ def test_groups(groups: dict[str, list[str]], expected: list[str]) -> None:
     ],
 )
 def test_addresses(addresses: dict[str, Any], words: list[str]) -> None:
-    found = inventory.address_problems(addresses)
+    found = inventory.address_problems(addresses, {})
     assert len(found) == len(words)
     assert all(word in sentence for word, sentence in zip(words, found))
 
@@ -319,14 +352,14 @@ def test_the_balancer_asks_the_port_that_nginx_listens_on() -> None:
 def test_what_hosts_share_is_told_once() -> None:
     options = {"nginx_server_names": {"required": True}}
     found = inventory.problems(
-        {}, [], [], {}, [role("web1", options=options), role("web2", options=options), role("web11", options=options)]
+        {}, [], [], {}, {}, [role("web1", options=options), role("web2", options=options), role("web11", options=options)]
     )
     assert found == ["nginx_server_names is missing for hosts web1, web2, web11: set it in group_vars/nginx."]
 
 
 def test_all_problems_at_once_each_once() -> None:
     weak = role("db1", "postgres", {"postgres_password": {"no_log": True}}, postgres_password="admin", postgres_project="music")
-    found = inventory.problems({"postgres": ["db1"], "nginx": []}, ["postgres", "nginx"], ["postgres"], {"db1": None}, [weak, weak])
+    found = inventory.problems({"postgres": ["db1"], "nginx": []}, ["postgres", "nginx"], ["postgres"], {"db1": None}, {}, [weak, weak])
     assert len(found) == 3
     broken = inventory.Role("db1", "postgres", {}, {}, failed={"postgres_password": "no vault secret found."})
     assert inventory.value_problems(broken) == ["postgres_password of host db1 cannot be evaluated: no vault secret found."]
