@@ -227,6 +227,10 @@ def test_each_base_has_a_cache_of_its_own() -> None:
 # --- which indexes are asked ------------------------------------------------------------------------------------------------------------
 
 OWN = "--index-url https://own.example.com/simple\n--extra-index-url=https://more.example.com/simple\nDjango\n"
+PUBLIC = (
+    "asked: the public index, as django_uwsgi_index says; not asked: https://more.example.com/simple and https://own.example.com/simple, "
+    "which the project names (django_uwsgi_index: project asks it)"
+)
 ASKED: list[tuple[str, str, Any, dict[str, str], str]] = [
     ("fleet", "Django\n", Indexes(), {}, "asked: the public index"),
     (
@@ -251,6 +255,8 @@ ASKED: list[tuple[str, str, Any, dict[str, str], str]] = [
         {"UV_DEFAULT_INDEX": FLEET.default, "UV_INDEX": FLEET.extra[0]},
         "asked: https://extra.example.com/simple and https://mirror.example.com/simple, as the controller is set up",
     ),
+    ("public", OWN, FLEET, {}, PUBLIC),
+    ("public", OWN, Indexes(), {}, PUBLIC),
     (
         "project",
         OWN,

@@ -1,0 +1,107 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Each project is released twice, and one of them goes back, while the others serve on."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+import typing as t
+from pathlib import Path
+
+import pytest
+import sites
+from fleet import FLEET, GROUPS, ROOT, Run, on, playbook, processes, until
+
+PROJECTS = list(sites.PAGES)
+INIT = {
+    "guestbook": "entries/__init__.py",
+    "gallery": "backend/gallery/__init__.py",
+    "press": "press/__init__.py",
+    "brochure": "brochure/__init__.py",
+    "club": "club/__init__.py",
+}
+SOURCES = Path(tempfile.gettempdir()) / f"berth-projects-{os.getpid()}"
+
+
+@pytest.fixture(scope="module", autouse=True)
+def sources() -> t.Iterator[None]:
+    shutil.copytree(ROOT / "tests" / "projects", SOURCES, ignore=shutil.ignore_patterns("__pycache__", "*.pyc"))
+    yield
+    shutil.rmtree(SOURCES)
+
+
+def deploy(number: int, projects: t.Iterable[str], *more: str) -> Run:
+    for project in projects:
+        path = SOURCES / project / INIT[project]
+        text, found = re.subn(r"^VERSION = .*$", f'VERSION = "{number}"', path.read_text(), flags=re.MULTILINE)
+        assert found == 1, f"{path} has no VERSION"
+        path.write_text(text)
+    return playbook(*more, name="playbooks/deploy.yml", variables={"project_sources": str(SOURCES)})
+
+
+def test_all_are_released_at_once_and_what_was_stored_stays() -> None:
+    marks = {project: sites.write(project) for project in PROJECTS}
+    photo = sites.photos()[0]
+    run = deploy(2, PROJECTS)
+    assert run.rc == 0, run.told
+    assert {project: sites.version(project) for project in PROJECTS} == dict.fromkeys(PROJECTS, "2")
+    for project, mark in marks.items():
+        assert sites.is_read(project, mark, FLEET["secrets"]["brochure_admin"]), project
+        assert sites.static(project).status == 200, project
+    assert sites.ask("gallery", photo["original"]).body == b"large"
+    mark = sites.write("press")
+    until(
+        lambda: [job for job in sites.jobs() if job["text"] == mark and "version 2" in (job["printed_by"] or "")], 30, "a new worker works"
+    )
+
+
+def test_one_is_released_alone_and_the_others_are_not_touched() -> None:
+    others = {name: line for name, line in processes().items() if "/club-" not in name}
+    run = deploy(3, ["club"], "--limit", "builder:club")
+    assert run.rc == 0, run.told
+    assert sites.version("club") == "3"
+    assert {name: line for name, line in processes().items() if "/club-" not in name} == others
+
+
+def test_a_worker_that_cannot_start_stops_the_release() -> None:
+    before = processes()
+    run = playbook(
+        "--limit",
+        "builder:press",
+        name="playbooks/deploy.yml",
+        variables={"project_sources": str(SOURCES), "django_uwsgi_workers": {"print": {"manage": ["no_such_command"]}}},
+    )
+    assert run.rc != 0 and "no_such_command" in run.out, run.told
+    assert processes() == before and sites.version("press") == "2"
+
+
+def test_a_rollback_is_about_one_project() -> None:
+    run = playbook(name="playbooks/rollback.yml")
+    assert run.rc != 0 and "--limit" in run.out, run.told
+    run = playbook("--limit", "press", name="playbooks/rollback.yml")
+    assert run.rc == 0, run.told
+    assert {project: sites.version(project) for project in PROJECTS} == {**dict.fromkeys(PROJECTS, "2"), "press": "1", "club": "3"}
+    mark = sites.write("press")
+    until(
+        lambda: [job for job in sites.jobs() if job["text"] == mark and "version 1" in (job["printed_by"] or "")],
+        30,
+        "the old worker works",
+    )
+
+
+def test_a_worker_that_is_taken_out_goes() -> None:
+    run = playbook(
+        "--limit",
+        "builder:press",
+        name="playbooks/deploy.yml",
+        variables={"project_sources": str(SOURCES), "django_uwsgi_workers": {}, "django_uwsgi_schedule": {}},
+    )
+    assert run.rc == 0, run.told
+    for host in GROUPS["press_web"]:
+        assert "press-worker" not in on(host, "docker ps --all --format '{{.Names}}'")
+        assert on(host, "find /srv/berth/press -path '*worker*/secrets/*' -type f") == ""
+    assert sites.version("press") == "2"
