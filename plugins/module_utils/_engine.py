@@ -47,7 +47,7 @@ def execute(service: Service, actual: Actual, plan: Plan, by: str = "", run: str
         for step in plan.steps:
             STEPS[step.do](execution, step.target)
     except Exception as error:  # whatever it is, what was begun is taken back
-        raise EngineError("\n".join([str(error), *_undo(execution)])) from error
+        raise EngineError("\n".join([str(error) + service.hint(str(error)), *_undo(execution)])) from error
     if plan.steps:
         _prune(service)
     return execution.notes

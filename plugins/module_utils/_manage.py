@@ -257,7 +257,8 @@ def execute(module: AnsibleModule, work: t.Callable[[Project], dict[str, t.Any]]
                 module.warn(waited)
             module.exit_json(**work(with_container(project, with_given)))
     except CommandFailed as error:
-        module.fail_json(msg=str(error), **error.result)
+        hint = project.service.hint(str(error)) if project.service else ""
+        module.fail_json(msg=str(error) + hint, **error.result)
     except (ValueError, EngineError) as error:
         module.fail_json(msg=str(error))
 

@@ -32,6 +32,7 @@ class Record:
     instance: str
     by: str
     outcome: str = SERVES
+    version: str = ""  # the commit that the image was built from, where it came from one
 
 
 @dataclass(frozen=True)
@@ -80,7 +81,8 @@ def _json(text: str) -> dict[str, t.Any]:
 
 def to_words(record: Record) -> str:
     told = "serves since" if record.outcome == SERVES else f"{record.outcome} at"
-    return f"{record.release} {told} {record.at}, instance {record.instance}, by {record.by}"
+    version = f" (commit {record.version[:12]})" if record.version else ""
+    return f"{record.release}{version} {told} {record.at}, instance {record.instance}, by {record.by}"
 
 
 def kept(records: t.Iterable[Record], keep: int) -> tuple[Record, ...]:

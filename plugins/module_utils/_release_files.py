@@ -27,6 +27,8 @@ from ansible_collections.berth.django.plugins.module_utils._shell import must, r
 from ansible_collections.berth.django.plugins.module_utils._spec import Release, Service
 
 KEPT = "kept"
+# What the builder writes on images of a git repository.
+LABEL_VERSION = "org.opencontainers.image.revision"
 
 
 def records(directory: str) -> tuple[_release.Record, ...]:
@@ -75,7 +77,7 @@ def record(service: Service, release: Release, by: str, outcome: str, of: _relea
     """The links come first: what is on record is done. `of` is what it is about, where that is not the service as it is described."""
     name, image, instance = (of.release, of.image, of.instance) if of else (release.id, service.image, service.instance)
     # In UTC, since hosts' records are compared.
-    new = _release.Record(time.strftime("%Y-%m-%dT%H:%M:%S+0000", time.gmtime()), name, image, instance, by, outcome)
+    new = _release.Record(time.strftime("%Y-%m-%dT%H:%M:%S+0000", time.gmtime()), name, image, instance, by, outcome, version_of(image))
     path = f"{service.directory}/releases.jsonl"
     if release.directory:
         lead_to(release, name, [*records(service.directory), new])
@@ -85,6 +87,12 @@ def record(service: Service, release: Release, by: str, outcome: str, of: _relea
         file.write(("\n" if torn else "") + _release.to_line(new))
         file.flush()
         os.fsync(file.fileno())
+
+
+def version_of(image: str) -> str:
+    """The commit that an image was built from; empty where it says none, or has gone."""
+    outcome = run(["docker", "image", "inspect", "--format", f'{{{{index .Config.Labels "{LABEL_VERSION}"}}}}', image])
+    return outcome.out.strip().replace("<no value>", "") if outcome.rc == 0 else ""
 
 
 def prune_directory(release: Release, name: str) -> None:

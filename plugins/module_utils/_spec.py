@@ -15,6 +15,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 import typing as t
 from dataclasses import dataclass, field
 
@@ -178,6 +179,7 @@ class Service:
     switch: tuple[Link, ...] = ()
     release: Release | None = None
     before_stop: BeforeStop = BeforeStop()
+    hints: dict[str, str] = field(default_factory=dict)
     instance: str = ""
 
     @property
@@ -213,6 +215,10 @@ class Service:
     def secrets_version(self) -> str:
         return digest([self.secrets, self.user]) if self.secrets else ""
 
+    def hint(self, text: str) -> str:
+        """What to look at when the product, or a command in its image, has failed with this text; a line of its own, or nothing."""
+        return next((f"\n{hint}" for pattern, hint in self.hints.items() if re.search(pattern, text)), "")
+
     @property
     def config_root(self) -> str:
         return f"{self.directory}/config"
@@ -246,6 +252,7 @@ _NOT_IN_THE_CONTAINER = frozenset(
         "switch",
         "release",
         "before_stop",
+        "hints",
         "instance",
     )
 )

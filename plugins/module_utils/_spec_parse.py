@@ -57,7 +57,7 @@ def _mounts(values: t.Iterable[dict[str, t.Any]] | None) -> tuple[Mount, ...]:
 
 
 _LISTS = ("command", "entrypoint", "capabilities", "group_add")
-_DICTS = ("tmpfs", "ulimits", "sysctls", "extra_hosts", "labels")
+_DICTS = ("tmpfs", "ulimits", "sysctls", "extra_hosts", "labels", "hints")
 _SCALARS = (
     "secrets_path",
     "workdir",

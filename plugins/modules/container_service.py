@@ -389,6 +389,13 @@ options:
         type: str
         choices: [stop_first, beside]
         default: stop_first
+      hints:
+        description: >-
+          Regular expression -> sentence. Where it is found in what the product, or a command in its image, says when it fails, the error
+          ends with that sentence: the variable to look at, for those who know the role and not the product. The first one counts.
+        type: dict
+        default: {}
+        version_added: 0.2.0
       switch:
         description: Relative symbolic links on the host that are renamed into place when the new instance is healthy.
         type: list

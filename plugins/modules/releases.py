@@ -67,6 +67,9 @@ serving:
     outcome:
       description: V(began), V(serves), or V(rolled back) for one that was taken back before it was finished.
       type: str
+    version:
+      description: The commit that the image was built from. Empty for a directory that was named itself.
+      type: str
 unfinished:
   description: Name of the release that a run began and did not finish. Empty when there is none.
   type: str

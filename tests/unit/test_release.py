@@ -131,3 +131,10 @@ def test_a_run_on_this_machine_is_judged_by_its_process() -> None:
 )
 def test_a_run_elsewhere_is_dead_when_its_connection_and_its_time_are_over(session_ended: bool, unseen: int, dead: bool) -> None:
     assert _runs.is_dead(held_by("another-boot/pid:[1]/17/4711", session_ended, unseen)) is dead
+
+
+def test_a_release_names_the_commit_that_it_was_made_from() -> None:
+    made = dataclasses.replace(record("a"), version="0123456789abcdef0123456789abcdef01234567")
+    assert _release.to_words(made).startswith("a (commit 0123456789ab) serves since ")
+    (older,) = _release.to_records('{"at": "now", "release": "a", "image": "i", "instance": "x", "by": "me"}\n')
+    assert older.version == "" and "commit" not in _release.to_words(older)

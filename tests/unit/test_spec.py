@@ -131,3 +131,11 @@ def test_the_roles_declare_what_the_module_takes(path: t.Any) -> None:
     validated = ArgumentSpecValidator(SERVICE_ARGUMENT_SPEC).validate(yaml.safe_load(path.read_text()))
     assert validated.error_messages == []
     assert parse(validated.validated_parameters).instance
+
+
+def test_the_first_hint_that_fits_is_told_and_changes_no_container() -> None:
+    hints = {"No module named": "Look at a.", "named 'x'": "Look at b.", "[0-9]+ MB": "Look at c."}
+    service = parse(spec(hints=hints))
+    assert service.hint("No module named 'x'") == "\nLook at a." and service.hint("took 12 MB") == "\nLook at c."
+    assert service.hint("all is well") == ""
+    assert service.instance == parse(spec()).instance
