@@ -187,3 +187,16 @@ def test_check_mode_predicts_exactly() -> None:
     real = playbook(variables=wanted)
     assert real.rc == 0 and real.changed == predicted.changed, f"predicted {predicted.changed}, changed {real.changed}"
     assert playbook().rc == 0
+
+
+def test_images_are_small() -> None:
+    """The base is trimmed like Debian's own slim one, and what the project adds is its requirements, not what built them."""
+    builder = GROUPS["builder"][0]
+    sizes = dict(
+        line.rsplit(" ", 1) for line in on(builder, "docker images --quiet --no-trunc | sort -u | xargs docker inspect --format "
+                                           "'{{index .RepoTags 0}} {{.Size}}'").splitlines()
+    )  # fmt: skip
+    base = int(sizes["debian:trixie-slim"])
+    apps = [int(size) for name, size in sizes.items() if f"/{PROJECT}-app:" in name]
+    print(f"base {base / 1e6:.0f} MB, app {max(apps) / 1e6:.0f} MB")
+    assert base <= 110e6 and max(apps) - base <= 130e6

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -57,6 +58,28 @@ def test_all_are_released_at_once_and_what_was_stored_stays() -> None:
     until(
         lambda: [job for job in sites.jobs() if job["text"] == mark and "version 2" in (job["printed_by"] or "")], 30, "a new worker works"
     )
+
+
+def test_a_change_of_one_python_file_ships_that_file_s_layer_and_no_requirements() -> None:
+    host = GROUPS["gallery_web"][0]
+    new, old = (
+        layers(host, image) for image in on(host, "docker images --format '{{.Repository}}:{{.Tag}}' | grep gallery-app").split()[:2]
+    )
+    shipped = sum(size for layer, size in new.items() if layer not in old)
+    print(f"{len(new.keys() - old.keys())} of {len(new)} layers, {shipped} bytes")
+    assert 0 < len(new.keys() - old.keys()) <= 2, "the source, and what Python makes of it"
+    # Of the source itself, a few kilobytes.
+    assert shipped <= 1024 * 1024
+
+
+def layers(host: str, image: str) -> dict[str, int]:
+    """Layer -> its size, without those that are empty."""
+    names = json.loads(on(host, f"docker image inspect --format '{{{{json .RootFS.Layers}}}}' {image}"))
+    history = on(host, f"docker history --human=false --format '{{{{.Size}}}}' {image}").split()
+    sizes = [int(size) for size in reversed(history)]
+    # Commands that made no layer are in the history, too.
+    filled = [size for size in sizes if size]
+    return dict(zip(reversed(names), reversed(filled)))
 
 
 def test_one_is_released_alone_and_the_others_are_not_touched() -> None:
