@@ -145,6 +145,8 @@ def roll_back(service: Service, actual: Actual, run: str = "") -> Plan:
     Which one that is, is on record: what the inventory describes may have changed while it ran.
     """
     under_way = actual.under_way
+    if not actual.containers and _release.serving(actual.records) is None and actual.has_versions:
+        return Plan(steps=(Step("forget"),), actions=("what was written for it is removed: it never ran here",))
     if under_way is None or under_way.run != run:
         return Plan()
     serves = any(item.running and under_way.serves_before(item.instance) for item in actual.containers)

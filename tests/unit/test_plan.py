@@ -240,6 +240,9 @@ def test_only_what_is_not_kept_is_pruned() -> None:
     ("name", "actual", "steps"),
     [
         ("not begun", FOUND, []),
+        ("never ran, and was written for", Actual(has_versions=True), ["forget"]),
+        ("never ran, and was begun", Actual(has_versions=True, records=(Record("", "a", "b", "c", "d", "began"),)), ["forget"]),
+        ("ran once, and its container is gone", Actual(has_versions=True, records=tuple(SERVED)), []),
         ("started", STARTED, ["discard", "remove_directories", "record", "conclude"]),
         ("switched", SWITCHED, ["switch_back", "drain", "stop", "discard", "remove_directories", "record", "conclude"]),
         ("the one before has gone", RETIRED, []),
