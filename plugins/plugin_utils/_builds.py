@@ -54,18 +54,19 @@ def variables_of(role: str, variables: t.Mapping[str, t.Any], loader: t.Any) -> 
 
     From disk, since other roles (the image role on the builder, nginx on a host without the application) ask, too.
     """
-    merged: dict[str, t.Any] = {}
-    for path in ("image/defaults", f"{role}/defaults", f"{role}/vars"):
-        file = ROLES / path / "main.yml"
-        if file.is_file():
-            merged.update(_load(loader, str(file)) or {})
+    files = [file for path in ("image/defaults", f"{role}/defaults", f"{role}/vars") for file in _main(path)]
+    merged = {name: value for file in files for name, value in (_load(loader, str(file)) or {}).items()}
     return {**merged, **variables, "role_path": str(ROLES / role)}
 
 
 def own_variables(role: str, loader: t.Any) -> dict[str, t.Any]:
     """What nobody outside of the role is to set."""
-    file = ROLES / role / "vars" / "main.yml"
-    return dict(_load(loader, str(file)) or {}) if file.is_file() else {}
+    return {name: value for file in _main(f"{role}/vars") for name, value in (_load(loader, str(file)) or {}).items()}
+
+
+def _main(path: str) -> list[Path]:
+    """One file, or a directory of several."""
+    return [file for file in (ROLES / path / "main.yml", *sorted((ROLES / path / "main").glob("*.yml"))) if file.is_file()]
 
 
 def image_variable(role: str) -> str:

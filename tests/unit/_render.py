@@ -25,6 +25,12 @@ def load_yaml(path: Path) -> dict[str, Any]:
     return DataLoader().load_from_file(str(path), cache="none", trusted_as_template=True) or {}
 
 
+def load_vars(role: Path) -> dict[str, Any]:
+    """vars/main.yml, or the files of vars/main."""
+    files = [role / "vars" / "main.yml", *sorted((role / "vars" / "main").glob("*.yml"))]
+    return {name: value for file in files for name, value in load_yaml(file).items()}
+
+
 class RoleValues:
     """The variables of one role on one imagined host."""
 
@@ -44,7 +50,7 @@ class RoleValues:
             "omit": "__omit_place_holder__",
             **load_yaml(role / "defaults" / "main.yml"),
             **variables,
-            **load_yaml(role / "vars" / "main.yml"),
+            **load_vars(role),
             **(task_vars or {}),
             "ansible_search_path": [str(role)],
         }

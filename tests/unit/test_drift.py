@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from _paths import ROOT
-from _render import load_yaml
+from _render import load_vars, load_yaml
 from ansible_collections.berth.django.plugins.action.inventory_check import GROUPS
 from ansible_collections.berth.django.plugins.module_utils._shell import EngineError
 from ansible_collections.berth.django.plugins.modules import fleet_drift
@@ -41,7 +41,7 @@ NOT_KEPT = {
 
 
 def test_every_role_of_the_fleet_says_what_to_ask() -> None:
-    assert {role for role in ASKED if f"__{role}_drift" in load_yaml(ROOT / "roles" / role / "vars" / "main.yml")} == ASKED
+    assert {role for role in ASKED if f"__{role}_drift" in load_vars(ROOT / "roles" / role)} == ASKED
 
 
 def test_everything_that_a_role_keeps_is_asked_for() -> None:

@@ -16,8 +16,9 @@ from typing import Any
 import pytest
 import yaml
 from _paths import ROLES, ROOT
+from _render import load_vars
 
-FILES = ["README.md", "defaults/main.yml", "meta/argument_specs.yml", "meta/main.yml", "tasks/main.yml", "vars/main.yml"]
+FILES = ["README.md", "defaults/main.yml", "meta/argument_specs.yml", "meta/main.yml", "tasks/main.yml"]
 TYPES: dict[str, tuple[type, ...]] = {
     "str": (str,),
     "path": (str,),
@@ -83,7 +84,7 @@ def test_every_option_says_type_and_meaning(role: Path) -> None:
 @every_role
 def test_names_carry_the_role(role: Path) -> None:
     assert [name for name in options(role) if not name.startswith(f"{role.name}_")] == []
-    assert [name for name in load(role / "vars" / "main.yml") if not name.startswith(f"__{role.name}_")] == []
+    assert [name for name in load_vars(role) if not name.startswith(f"__{role.name}_")] == []
 
 
 @every_role
