@@ -30,8 +30,9 @@ options:
     required: true
   options:
     description: >-
-      C(directory), below which each service gets one of its own, C(workdir), C(manage) (the command line of manage.py), C(program) (the
-      text of C(berth-schedule)), C(memory), C(cpus) and C(stop_grace) of those that name none, and C(python), which runs our own programs.
+      C(directory), below which each service gets one of its own; C(workdir); C(manage) (the command line of manage.py) and C(settings) (its
+      settings module); C(python) and C(entrypoint), which run our own programs and commands of the project; C(program) (the text of
+      C(berth-schedule)); C(memory), C(cpus) and C(stop_grace) of workers that name none, C(schedule_memory) and C(schedule_stop_grace).
     type: dict
     required: true
 """
@@ -49,89 +50,141 @@ _value:
   elements: dict
 """
 
-import importlib.util
+import datetime
+import importlib
 import json
 import typing as t
+import zlib
 from pathlib import Path
 
 from ansible.errors import AnsibleFilterError
 
 Service = dict[str, t.Any]
+Options = dict[str, t.Any]
 # What the web server alone has: its socket's backlog, its drain, and its place among the hosts.
 NOT_OF_A_WORKER = ("before_stop", "sysctls", "switch", "directories")
-SCHEDULER = "scheduler"
-INTERNAL = {"files"}
-KEYS = {"command", "manage", "count", "memory", "cpus", "env", "health", "stop_signal", "stop_grace", *INTERNAL}
+# Of a release: files of its own, and waiting. The project's service waits for all of them.
+NOT_OF_ITS_RELEASE = ("directory", "bake", "pause")
+KEYS = {"command", "manage", "count", "memory", "cpus", "env", "health", "stop_signal", "stop_grace"}
+JOB_KEYS = {"cron", "command", "args"}
+FILES = "/etc/berth/current"
 # Its own first process is there as long as a container is.
-ALIVE = "import os; os.kill(1, 0)"
+ALIVE = ["-c", "import os; os.kill(1, 0)"]
 # The scheduler looks at its clock every second, and may wait for an answer of the database.
-BEATS = "import os, time; raise SystemExit(time.time() - os.stat('/tmp/berth-schedule').st_mtime > 90)"
+BEATS = ["-c", "import os, time; raise SystemExit(time.time() - os.stat('/tmp/berth-schedule').st_mtime > 90)"]
 
 
-def worker_services(service: Service, workers: dict[str, t.Any], schedule: dict[str, t.Any], options: dict[str, t.Any]) -> list[Service]:
+def worker_services(service: Service, workers: dict[str, t.Any], schedule: dict[str, t.Any], options: Options) -> list[Service]:
     found = [
-        worker_service(service, f"{name}-{number}" if worker.get("count", 1) > 1 else name, worker, options)
+        worker_service(service, name if number == 1 else f"{name}-{number}", each, options)
         for name, worker in workers.items()
-        for number in range(1, worker.get("count", 1) + 1)
+        for each in [checked_worker(name, worker)]
+        for number in range(1, each.get("count", 1) + 1)
     ]
     return [*found, *([scheduler_service(service, schedule, options)] if schedule else [])]
 
 
-def worker_service(service: Service, name: str, worker: dict[str, t.Any], options: dict[str, t.Any]) -> Service:
+def checked_worker(name: str, worker: dict[str, t.Any]) -> dict[str, t.Any]:
+    where = f"django_uwsgi_workers.{name}"
     unknown = sorted(set(worker) - KEYS)
     if unknown:
-        raise AnsibleFilterError(
-            f"django_uwsgi_workers.{name} has {unknown[0]}, which no worker has: {', '.join(sorted(KEYS - INTERNAL))}."
-        )
+        raise AnsibleFilterError(f"{where} has {unknown[0]}, which no worker has: {', '.join(sorted(KEYS))}.")
     if bool(worker.get("command")) == bool(worker.get("manage")):
-        raise AnsibleFilterError(f"django_uwsgi_workers.{name} needs either command (any program) or manage (words for manage.py).")
-    release = {key: value for key, value in service["release"].items() if key not in ("directory", "bake", "pause")}
-    directory = f"{options['directory']}/worker-{name}"
+        raise AnsibleFilterError(f"{where} needs either command (a program and its arguments) or manage (words for manage.py).")
+    for key in ("command", "manage", "health"):
+        words = worker.get(key, [])
+        if isinstance(words, str) or not all(isinstance(word, (str, int, float)) for word in words):
+            raise AnsibleFilterError(f"{where}.{key} is {words!r}: give a list of words.")
+    if name == SCHEDULER:
+        raise AnsibleFilterError(f"{where} has the name of the service that runs django_uwsgi_schedule: give it another.")
+    return worker
+
+
+def worker_service(service: Service, name: str, worker: dict[str, t.Any], options: Options) -> Service:
+    directory = f"{options['directory']}/{name}"
+    health = [*options["entrypoint"], *worker["health"]] if worker.get("health") else [*options["python"], *ALIVE]
     return {
         **{key: value for key, value in service.items() if key not in NOT_OF_A_WORKER},
         "name": f"worker-{name}",
-        "command": worker.get("command") or [*options["manage"], *worker["manage"]],
+        "command": [*map(str, worker["command"])] if worker.get("command") else manage(options, worker["manage"]),
         "workdir": options["workdir"],
         "env": {**service["env"], **worker.get("env", {})},
-        "config": {"files": {**without_uwsgi(service), **worker.get("files", {})}},
+        "config": {"files": without_uwsgi(service)},
         "directory": directory,
         "directories": [],
-        "health": {**service["health"], "command": worker.get("health") or [*options["python"], "-c", ALIVE]},
-        "memory": worker.get("memory") or options["memory"],
-        "cpus": worker.get("cpus") or options["cpus"],
-        "stop_signal": worker.get("stop_signal") or "SIGTERM",
-        "stop_grace": worker.get("stop_grace") or options["stop_grace"],
+        "health": {**service["health"], "command": [*map(str, health)]},
+        "memory": worker.get("memory", options["memory"]),
+        "cpus": worker.get("cpus", options["cpus"]),
+        "stop_signal": worker.get("stop_signal", "SIGTERM"),
+        "stop_grace": worker.get("stop_grace", options["stop_grace"]),
         "init": True,  # what a worker starts and leaves behind is nobody's otherwise
         "switch": [{"link": f"{directory}/current", "target": "{instance}"}],
-        "release": release,
+        "release": {key: value for key, value in service["release"].items() if key not in NOT_OF_ITS_RELEASE},
     }
+
+
+def manage(options: Options, words: t.Sequence[t.Any]) -> list[str]:
+    """As every command of manage.py is run, whatever settings it sets by itself."""
+    name, *rest = map(str, words)
+    return [*options["manage"], name, f"--settings={options['settings']}", *rest]
 
 
 def without_uwsgi(service: Service) -> dict[str, str]:
     return {name: text for name, text in service["config"]["files"].items() if name != "uwsgi.ini"}
 
 
-def scheduler_service(service: Service, schedule: dict[str, t.Any], options: dict[str, t.Any]) -> Service:
+# --- the scheduler ----------------------------------------------------------------------------------------------------------------
+
+SCHEDULER = "scheduler"
+# Any moment will do to try an expression.
+NOW = datetime.datetime(2026, 1, 1, tzinfo=datetime.timezone.utc)
+
+
+def scheduler_service(service: Service, schedule: dict[str, t.Any], options: Options) -> Service:
     """Runs inside of the project's own Django, whose connection to the database decides who leads."""
-    jobs = [
-        {"name": name, "cron": job["cron"], "argv": [*options["manage"], job["command"], *job.get("args", [])]}
-        for name, job in schedule.items()
-    ]
-    start = "import runpy; runpy.run_path('/etc/berth/current/berth-schedule', run_name='__main__')"
-    worker = {
-        "health": [*options["python"], "-c", BEATS],
-        "command": [*options["manage"], "shell", "--verbosity=0", "--command", start],
-        "files": {"schedule.json": json.dumps(jobs, indent=1) + "\n", "berth-schedule": options["program"], "cronsim.py": cronsim()},
+    library = cronsim()
+    jobs = [checked_job(name, job, library, options) for name, job in schedule.items()]
+    text = json.dumps({"lock": zlib.crc32(service["project"].encode()) % 2**31, "jobs": jobs}, indent=1) + "\n"
+    start = f"import runpy; runpy.run_path('{FILES}/berth-schedule', run_name='__main__')"
+    found = worker_service(service, SCHEDULER, {"manage": ["shell", "--verbosity=0", "--command", start]}, options)
+    files = {**found["config"]["files"], "schedule.json": text, "berth-schedule": options["program"], "cronsim.py": source_of(library)}
+    return {
+        **found,
+        "config": {"files": files},
+        "health": {**found["health"], "command": [*options["python"], *BEATS]},
+        "memory": options["schedule_memory"],
+        "stop_grace": options["schedule_stop_grace"],
     }
-    return worker_service(service, SCHEDULER, worker, options)
 
 
-def cronsim() -> str:
-    """The source of the library that reads cron expressions: one file, which goes into any image beside our own programs."""
-    spec = importlib.util.find_spec("cronsim")
-    if spec is None or not spec.origin:
-        raise AnsibleFilterError("django_uwsgi_schedule needs the Python package cronsim on the controller: pip install cronsim")
-    return Path(spec.origin).with_name("cronsim.py").read_text(encoding="utf-8")
+def checked_job(name: str, job: dict[str, t.Any], library: t.Any, options: Options) -> dict[str, t.Any]:
+    where = f"django_uwsgi_schedule.{name}"
+    unknown = sorted(set(job) - JOB_KEYS)
+    missing = sorted({"cron", "command"} - set(job))
+    if unknown:
+        raise AnsibleFilterError(f"{where} has {unknown[0]}, which no scheduled command has: {', '.join(sorted(JOB_KEYS))}.")
+    if missing:
+        raise AnsibleFilterError(f"{where} needs {missing[0]}: cron (five fields) and command (of manage.py).")
+    if isinstance(job.get("args", []), str):
+        raise AnsibleFilterError(f"{where}.args is {job['args']!r}: give a list of words.")
+    try:
+        library.CronSim(str(job["cron"]), NOW)
+    except library.CronSimError as error:
+        fields = "five fields: minute, hour, day, month, day of the week"
+        raise AnsibleFilterError(f"{where}.cron is {job['cron']!r}, not {fields}: {error}.") from None
+    return {"name": name, "cron": str(job["cron"]), "argv": manage(options, [job["command"], *job.get("args", [])])}
+
+
+def cronsim() -> t.Any:
+    """The library that reads cron expressions: one file, which goes into any image beside our own programs."""
+    try:
+        return importlib.import_module("cronsim.cronsim")
+    except ImportError:
+        raise AnsibleFilterError("django_uwsgi_schedule needs the Python package cronsim on the controller: pip install cronsim") from None
+
+
+def source_of(library: t.Any) -> str:
+    return Path(library.__file__).read_text(encoding="utf-8")
 
 
 class FilterModule:

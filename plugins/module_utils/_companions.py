@@ -7,24 +7,22 @@
 
 """Services that are released together with another one: workers beside the web server's uWSGI, from the same image.
 
-Each stage is taken for all of them before the next begins, the companions first, so that a worker that cannot run stops a release before
-visitors see any of it. A companion that the inventory has no more is removed when the release has retired the one before.
+Each stage is taken for all of them, the companions first, so that a worker that cannot run stops a release before visitors see any of it.
+The way back begins with the service that visitors wait for. A companion that is not wanted any more goes when the release has retired
+the one before.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import shutil
 import typing as t
 
 from ansible_collections.berth.django.plugins.module_utils import _docker_argv as argv_of
-from ansible_collections.berth.django.plugins.module_utils import _observe
-from ansible_collections.berth.django.plugins.module_utils._shell import docker_present
+from ansible_collections.berth.django.plugins.module_utils import _release, _release_files
+from ansible_collections.berth.django.plugins.module_utils._plan import Companion
 from ansible_collections.berth.django.plugins.module_utils._spec import BeforeStop, Service
 from ansible_collections.berth.django.plugins.module_utils._spec_parse import parse
-
-# On a companion's container: whose it is, and where its files are, for when nothing else says it any more.
-LABEL_OF = "berth.companion-of"
-LABEL_DIRECTORY = "berth.directory"
 
 
 def companions(service: Service, wanted: t.Iterable[dict[str, t.Any]]) -> list[Service]:
@@ -41,26 +39,25 @@ def companions(service: Service, wanted: t.Iterable[dict[str, t.Any]]) -> list[S
 
 
 def _labels(service: Service, companion: dict[str, t.Any]) -> dict[str, str]:
-    return {LABEL_OF: service.name, LABEL_DIRECTORY: companion["directory"].rstrip("/")}
+    return {argv_of.LABEL_COMPANION_OF: service.name, argv_of.LABEL_DIRECTORY: companion["directory"].rstrip("/")}
 
 
-def left_over(service: Service, wanted: t.Iterable[Service]) -> list[Service]:
+def served_in_this_release(companion: Service) -> bool:
+    """A worker that came with a later release is no part of the one that is gone back to, whose image may know nothing of it."""
+    records = _release_files.records(companion.directory)
+    return any((item.release, item.outcome) == (companion.release and companion.release.id, _release.SERVES) for item in records)
+
+
+def left_over(service: Service, wanted: t.Iterable[Service], there: t.Iterable[Companion]) -> list[Service]:
     """Companions that have a container here and are not wanted any more, as far as they have to be known to be removed."""
     names = {each.name for each in wanted}
-    there = map(_observe.labels_of, _observe.inspect_all() if docker_present() else ())
-    found = {
-        labels[argv_of.LABEL_SERVICE]: labels[LABEL_DIRECTORY]
-        for labels in there
-        if (labels.get(argv_of.LABEL_PROJECT), labels.get(LABEL_OF)) == (service.project, service.name)
-    }
-    return [_bare(service, name, directory) for name, directory in sorted(found.items()) if name not in names]
+    return [_bare(service, each) for each in sorted(set(there), key=lambda each: each.name) if each.name not in names]
 
 
-def _bare(service: Service, name: str, directory: str) -> Service:
+def _bare(service: Service, companion: Companion) -> Service:
     return dataclasses.replace(
         service,
-        name=name,
-        directory=directory,
+        **dataclasses.asdict(companion),
         config=None,
         secrets={},
         directories=(),
@@ -68,3 +65,8 @@ def _bare(service: Service, name: str, directory: str) -> Service:
         release=None,
         before_stop=BeforeStop(),
     )
+
+
+def erase(companion: Service) -> None:
+    """What it has on record, too: should it come back, it begins anew."""
+    shutil.rmtree(companion.directory, ignore_errors=True)

@@ -31,6 +31,9 @@ LABEL_FLEET = "berth.fleet"
 LABEL_INSTANCE = "berth.instance"
 LABEL_SPEC = "berth.spec"
 LABEL_THROWAWAY = "berth.throwaway"
+# On a companion: whose it is, and where its files are, for when nothing else says it any more.
+LABEL_COMPANION_OF = "berth.companion-of"
+LABEL_DIRECTORY = "berth.directory"
 
 
 def option(name: str, value: t.Any) -> list[str]:

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ansible_collections.berth.django.plugins.module_utils import _docker_argv as argv_of
 from ansible_collections.berth.django.plugins.module_utils import _files, _release_files
-from ansible_collections.berth.django.plugins.module_utils._plan import Actual, Container
+from ansible_collections.berth.django.plugins.module_utils._plan import Actual, Companion, Container
 from ansible_collections.berth.django.plugins.module_utils._shell import EngineError, Outcome, docker_present, must, run, wait_for_engine
 from ansible_collections.berth.django.plugins.module_utils._spec import Probe, Service
 
@@ -111,6 +111,15 @@ def _neighbours(service: Service, found: t.Iterable[dict[str, t.Any]]) -> tuple[
     return tuple(sorted({item.get(argv_of.LABEL_SERVICE, "") for item in of_project} - {service.name}))
 
 
+def _companions(service: Service, found: t.Iterable[dict[str, t.Any]]) -> tuple[Companion, ...]:
+    """Those that have a container here, wanted or not."""
+    return tuple(
+        Companion(labels[argv_of.LABEL_SERVICE], labels[argv_of.LABEL_DIRECTORY], json.loads(labels[argv_of.LABEL_SPEC])["stop_grace"])
+        for labels in map(labels_of, found)
+        if (labels.get(argv_of.LABEL_PROJECT), labels.get(argv_of.LABEL_COMPANION_OF)) == (service.project, service.name)
+    )
+
+
 def observe(service: Service, check_mode: bool = False) -> Actual:
     """What is on this host for `service`. Reads only; in check mode, an engine that does not answer is one that is not there yet."""
     missing = tuple(item.path for item in service.directories if not os.path.isdir(item.path))
@@ -145,6 +154,7 @@ def observe(service: Service, check_mode: bool = False) -> Actual:
         engine=True,
         containers=containers,
         neighbours=_neighbours(service, found),
+        companions=_companions(service, found),
         image_present=image_present(service.image),
         networks=frozenset(must(["docker", "network", "ls", "--format", "{{.Name}}"], "listing networks").split()),
         release_images=_release_files.images(service) if service.release and service.release.directory else (),

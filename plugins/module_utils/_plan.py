@@ -41,12 +41,22 @@ class Container:
 
 
 @dataclass(frozen=True)
+class Companion:
+    """Of a service that is released together with this one: what has to be known to remove it."""
+
+    name: str
+    directory: str
+    stop_grace: int
+
+
+@dataclass(frozen=True)
 class Actual:
     """What is on the host. The defaults describe a host without anything, not even an engine."""
 
     engine: bool = False
     containers: tuple[Container, ...] = ()
     neighbours: tuple[str, ...] = ()
+    companions: tuple[Companion, ...] = ()
     image_present: bool = False
     networks: frozenset[str] = frozenset()
     missing_directories: tuple[str, ...] = ()
@@ -127,7 +137,10 @@ def _stages(service: Service, actual: Actual, keeper: Container | None, others: 
         # Leftovers first, since one may have the name that the keeper gets back.
         stages["start"] = _replace(service, others) if keeper is None else _clear(others) + _adjust(service, actual, keeper, prepared=ship)
     else:
-        stages["start"] = _start_beside(service, actual, others) if keeper is None else _adjust(service, actual, keeper, prepared=ship)
+        gone = [Step("look", service.container)] if keeper is None and _begun(service, actual, run) else []
+        stages["start"] = gone or (
+            _start_beside(service, actual, others) if keeper is None else _adjust(service, actual, keeper, prepared=ship)
+        )
         stages["switch"], stages["retire"] = _switch(service, actual, run), _retire(service, actual, others)
         if service.release and any(step.do == "switch" for step in stages["switch"]):
             begun = _begun(service, actual, run)
@@ -150,7 +163,8 @@ def roll_back(service: Service, actual: Actual, run: str = "") -> Plan:
     if under_way is None or under_way.run != run:
         return Plan()
     serves = any(item.running and under_way.serves_before(item.instance) for item in actual.containers)
-    if any(under_way.links.values()) and not serves:
+    # To a worker that does not run nobody is led back; the one that was begun goes all the same.
+    if any(under_way.links.values()) and not serves and service.before_stop.drained:
         return Plan()
     switched = {link: target for link, target in under_way.links.items() if actual.links.get(link, "") != target}
     # A worker that nobody switches to has begun with its work, too.
@@ -163,6 +177,8 @@ def roll_back(service: Service, actual: Actual, run: str = "") -> Plan:
     instances = dict.fromkeys([under_way.instance, *(item.instance for item in new)])
     steps += [Step("remove_directories", name) for name in instances if not under_way.serves_before(name)]
     steps += [Step("record", _release.ROLLED_BACK), Step("conclude")]
+    if actual.has_versions and new == list(actual.containers) and _release.serving(actual.records) is None:
+        steps.append(Step("forget"))
     current = {link: actual.links.get(link, "") for link in under_way.links}
     return Plan(
         steps=tuple(steps),
@@ -175,12 +191,11 @@ def remove(service: Service, actual: Actual) -> Plan:
     """What to do so that no container, config or secret of `service` is left. Its directories of data stay."""
     steps: list[Step] = []
     for item in actual.containers:
-        steps += ([Step("withdraw"), Step("drain", item.name), Step("stop", item.name)] if item.running else []) + [
-            Step("remove", item.name),
-            *([Step("remove_directories", item.instance)] if item.instance else []),
-        ]
-    if actual.has_versions:
-        steps.append(Step("forget"))
+        steps += [Step("withdraw"), Step("drain", item.name), Step("stop", item.name)] if item.running else []
+    # Before the containers: a run that is killed here finds them again, and what they were given with them.
+    steps += [Step("forget")] if actual.has_versions else []
+    for item in actual.containers:
+        steps += [Step("remove", item.name), *([Step("remove_directories", item.instance)] if item.instance else [])]
     steps += [Step("unlink", link) for link in (*actual.previous, *filter(actual.links.get, (item.link for item in service.switch)))]
     diff = [_spec_diff(item.name, item.spec, "{}") for item in actual.containers]
     actions = tuple(f"remove container {item.name}" for item in actual.containers)

@@ -120,13 +120,14 @@ def _point_config(execution: Execution, _target: str) -> None:
 
 
 def _start(execution: Execution, name: str) -> None:
-    execution.undo.append(lambda: _stop_failed(name))
+    execution.undo.append(lambda: _stop_failed(execution.service, name))
     must(["docker", "start", name], f"starting the container {name}")
 
 
-def _stop_failed(name: str) -> None:
-    """It may hold the ports that the old one needs back."""
-    must(argv_of.stop(name, 5), f"stopping the container {name}")
+def _stop_failed(service: Service, name: str) -> None:
+    """It may hold the ports that the old one needs back. A worker may have begun with its work."""
+    works = service.release and not service.before_stop.drained
+    must(argv_of.stop(name, service.stop_grace if works else 5), f"stopping the container {name}")
 
 
 def _wait_healthy(execution: Execution, name: str) -> None:

@@ -19,6 +19,7 @@ from ansible_collections.berth.django.plugins.module_utils._execution import Exe
 from ansible_collections.berth.django.plugins.module_utils._observe import inspect_one
 from ansible_collections.berth.django.plugins.module_utils._release import UnderWay
 from ansible_collections.berth.django.plugins.module_utils._shell import EngineError, run
+from ansible_collections.berth.django.plugins.module_utils._spec import Service
 from ansible_collections.berth.django.plugins.module_utils._steps_container import remove_container
 
 
@@ -47,24 +48,29 @@ def _switch_back(execution: Execution, _target: str) -> None:
 
 
 def _bake(execution: Execution, name: str) -> None:
-    _stay_healthy(execution, name, execution.service.release.bake if execution.service.release else 0)
+    _stay_healthy(execution.service, name, execution.service.release.bake if execution.service.release else 0)
 
 
 def _watch(execution: Execution, name: str) -> None:
-    _stay_healthy(execution, name, execution.service.release.pause if execution.service.release else 0)
+    _stay_healthy(execution.service, name, execution.service.release.pause if execution.service.release else 0)
 
 
-def _look(execution: Execution, name: str) -> None:
+def _look(execution: Execution, _name: str) -> None:
+    look(execution.service)
+
+
+def look(service: Service) -> None:
     """Once more, when visitors have asked it for a while: nginx hides from them, and from the load balancer, that it keeps crashing."""
+    name = service.container
     crashed = (inspect_one(name) or {}).get("RestartCount", 0)
     if crashed:
         raise EngineError(f"the container {name} was healthy and then ended {crashed} times\nThe end of its own log:\n{log_of(name)}")
-    _stay_healthy(execution, name, 0)
+    _stay_healthy(service, name, 0)
 
 
-def _stay_healthy(execution: Execution, name: str, seconds: int) -> None:
+def _stay_healthy(service: Service, name: str, seconds: int) -> None:
     """Healthy once is not healthy: some crash when the first requests arrive, or when their first task is due."""
-    health = execution.service.health
+    health = service.health
     deadline = time.monotonic() + seconds
     started = ""
     while True:

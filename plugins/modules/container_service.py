@@ -481,6 +481,13 @@ options:
     elements: dict
     default: []
     version_added: 0.2.0
+  companions_that_served:
+    description:
+      - Leave out companions that have never been released together with this very release, for going back to it. One that came later is not
+        known to its image.
+    type: bool
+    default: false
+    version_added: 0.2.0
   state:
     description:
       - V(present) makes the host run the service.
@@ -597,30 +604,55 @@ unknown:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.berth.django.plugins.module_utils import _companions, _engine, _observe, _plan, _release, _shell
+from ansible_collections.berth.django.plugins.module_utils import _companions, _engine, _observe, _plan, _release, _shell, _steps_release
 from ansible_collections.berth.django.plugins.module_utils._spec import Service
 from ansible_collections.berth.django.plugins.module_utils._spec_parse import SERVICE_ARGUMENT_SPEC, parse
 
 
 def converge(module: AnsibleModule, service: Service) -> dict[str, t.Any]:
     """The service with its companions. Uses of `module`: its parameters, check_mode and warn()."""
+    state, check = module.params["state"], module.check_mode
     companions = _companions.companions(service, module.params["companions"])
-    ends = module.params["state"] == "absent" or (module.params["state"] == "present" and last_stage(module) == _plan.STAGES[-1])
-    left_over = _companions.left_over(service, companions)
-    results = [converge_one(module, each, module.params["state"]) for each in (*companions, service)]
-    results += [converge_one(module, each, "absent") for each in left_over] if ends else []
-    own = results[len(companions)]
-    names = {each.name for each in (*companions, *left_over)}
+    if module.params["companions_that_served"]:
+        companions = [each for each in companions if _companions.served_in_this_release(each)]
+    order = [service, *companions] if state == "rolled_back" else [*companions, service]
+    results = {each.name: outcome for each, outcome in zip(order, in_turn_or_all(module, order, state))}
+    if state == "present" and module.params["until"] == "start" and not check:
+        for each in companions:  # by now they have worked for as long as the service has been watched
+            _steps_release.look(each)
+    own = results[service.name]
+    left_over = _companions.left_over(service, companions, own.pop("companions"))
+    ends = state == "absent" or (state == "present" and last_stage(module) == _plan.STAGES[-1])
+    for each in left_over if ends else []:
+        results[each.name] = converge_one(module, each, "absent")
+        if not check:
+            _companions.erase(each)
+    every = list(results.values())
     return {
         **own,
-        "changed": any(result["changed"] for result in results),
-        "pending": any(result["pending"] for result in results) or bool(left_over and not ends),
-        "deferred": any(result["deferred"] for result in results),
-        "diff": [diff for result in results for diff in result["diff"]],
-        "actions": [action for result in results for action in result["actions"]],
-        "unknown": list(dict.fromkeys(sentence for result in results for sentence in result["unknown"])),
-        "neighbours": [name for name in own["neighbours"] if name not in names],
+        "changed": any(result["changed"] for result in every),
+        "pending": any(result["pending"] for result in every) or bool(left_over and state == "present" and not ends),
+        "deferred": any(result["deferred"] for result in every),
+        "diff": [diff for result in every for diff in result["diff"]],
+        "actions": [action for result in every for action in result["actions"]],
+        "unknown": list(dict.fromkeys(sentence for result in every for sentence in result["unknown"])),
+        "neighbours": [name for name in own["neighbours"] if name not in results],
     }
+
+
+def in_turn_or_all(module: AnsibleModule, services: t.Sequence[Service], state: str) -> list[dict[str, t.Any]]:
+    """One after the other. What cannot be taken back keeps nothing else from it."""
+    if state != "rolled_back":
+        return [converge_one(module, each, state) for each in services]
+    results, errors = [], []
+    for each in services:
+        try:
+            results.append(converge_one(module, each, state))
+        except _shell.EngineError as error:
+            errors.append(str(error))
+    if errors:
+        raise _shell.EngineError("\n".join(errors))
+    return results
 
 
 def last_stage(module: AnsibleModule) -> str:
@@ -652,6 +684,7 @@ def converge_one(module: AnsibleModule, service: Service, state: str) -> dict[st
         pending=plan.pending,
         deployed=_release.serving(actual.records) is not None,
         neighbours=list(actual.neighbours),
+        companions=actual.companions,
         deferred=deferred,
         unknown=list(plan.unknown) if module.check_mode else [],
     )
@@ -662,6 +695,7 @@ def main() -> None:
         argument_spec=dict(
             service=dict(type="dict", required=True, options=SERVICE_ARGUMENT_SPEC),
             companions=dict(type="list", elements="dict", options=SERVICE_ARGUMENT_SPEC, default=[]),
+            companions_that_served=dict(type="bool", default=False),
             state=dict(type="str", choices=["present", "absent", "rolled_back"], default="present"),
             until=dict(type="str", choices=list(_plan.STAGES), default="retire"),
             defer_disruption=dict(type="bool", default=False),

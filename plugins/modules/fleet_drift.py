@@ -144,7 +144,7 @@ def project(wanted: dict[str, t.Any]) -> Told:
     actual = _observe.observe(own, check_mode=True)
     differs = [reason for each in companions for reason in service(each, _observe.observe(each, check_mode=True))]
     differs += service(own, actual)
-    differs += [f"{each.name}: it is to be removed" for each in _companions.left_over(own, companions)]
+    differs += [f"{each.name}: it is to be removed" for each in _companions.left_over(own, companions, actual.companions)]
     differs += [f"{GATEWAY}: it is to be removed"] if GATEWAY in actual.neighbours else []
     if differs:
         return differs, []

@@ -322,8 +322,8 @@ def test_remove_drains_what_runs_and_is_idempotent() -> None:
         "withdraw",
         "drain",
         "stop",
+        "forget",
         "remove",
         "remove_directories",
-        "forget",
     ]
     assert remove(STOP_FIRST, Actual(engine=True)).steps == ()

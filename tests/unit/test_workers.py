@@ -8,6 +8,7 @@ from __future__ import annotations
 import datetime
 import importlib.machinery
 import importlib.util
+import json
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -18,7 +19,8 @@ import pytest
 from _paths import ROOT
 from ansible.errors import AnsibleFilterError
 from ansible_collections.berth.django.plugins.filter.worker_services import worker_services
-from ansible_collections.berth.django.plugins.module_utils import _companions, _docker_argv, _observe
+from ansible_collections.berth.django.plugins.module_utils import _companions, _docker_argv, _release
+from ansible_collections.berth.django.plugins.module_utils._plan import Companion
 from ansible_collections.berth.django.plugins.module_utils._spec_parse import parse
 from test_spec import spec
 
@@ -33,11 +35,15 @@ WEB: dict[str, Any] = spec(
     before_stop=dict(drained=dict(command=["berth-drained"])),
 )
 OPTIONS = dict(
-    directory="/srv/berth/shop",
+    directory="/srv/berth/shop/workers",
     workdir="/app",
     manage=["python3", "/app/manage.py"],
+    settings="shop.settings",
     program="",
     python=["python3", "-IS"],
+    entrypoint=["python3", "-IS", "berth-entrypoint"],
+    schedule_memory="256m",
+    schedule_stop_grace=300,
     memory="512m",
     cpus="",
     stop_grace=60,
@@ -47,12 +53,17 @@ MAIL = {"command": ["celery", "worker"], "count": 2, "memory": "64m", "env": {"Q
 
 def test_a_worker_is_a_service_of_its_own_in_the_same_release() -> None:
     one, two, jobs = (parse(each) for each in worker_services(WEB, {"mail": MAIL, "jobs": {"manage": ["run_jobs"]}}, {}, OPTIONS))
-    assert [one.name, two.name, jobs.name] == ["worker-mail-1", "worker-mail-2", "worker-jobs"]
+    assert [one.name, two.name, jobs.name] == ["worker-mail", "worker-mail-2", "worker-jobs"], "one more changes none that is there"
     assert one.image == WEB["image"] and one.env == {"A": "1", "QUEUE": "mail"} and one.memory == "64m"
     assert one.release and (one.release.id, one.release.keep, one.release.directory) == ("0123456789abcdef", 3, "")
-    assert jobs.command == ("python3", "/app/manage.py", "run_jobs") and jobs.workdir == "/app" and jobs.memory == "512m"
+    assert (
+        jobs.command == ("python3", "/app/manage.py", "run_jobs", "--settings=shop.settings")
+        and jobs.workdir == "/app"
+        and jobs.memory == "512m"
+    )
     assert not jobs.before_stop.drained and jobs.stop_grace == 60
     assert jobs.config and set(jobs.config.files) == {"berth-entrypoint"}
+    assert one.health.command == ("python3", "-IS", "berth-entrypoint", "celery", "ping"), "with the project's environment"
     assert len({each.directory for each in (one, two, jobs)}) == 3, "each is on record by itself"
 
 
@@ -62,7 +73,8 @@ def test_a_worker_is_a_service_of_its_own_in_the_same_release() -> None:
         ({}, "command"),
         ({"command": ["a"], "manage": ["b"]}, "command"),
         ({"command": ["a"], "cuont": 2}, "cuont"),
-        ({"command": ["a"], "files": {}, "state": "absent"}, "state"),
+        ({"command": ["a"], "state": "absent"}, "state"),
+        ({"manage": "print_jobs"}, "list of words"),
     ],
 )
 def test_a_worker_that_cannot_be_is_refused_by_name(worker: dict[str, Any], words: str) -> None:
@@ -70,40 +82,54 @@ def test_a_worker_that_cannot_be_is_refused_by_name(worker: dict[str, Any], word
         worker_services(WEB, {"mail": worker}, {}, OPTIONS)
 
 
+TIDY = {"cron": "17 3 * * *", "command": "clearsessions", "args": ["--days", 30]}
+
+
 def test_a_schedule_is_one_service_with_the_library_that_reads_it() -> None:
-    (service,) = map(parse, worker_services(WEB, {}, {"tidy": {"cron": "17 3 * * *", "command": "clearsessions"}}, OPTIONS))
-    assert service.name == "worker-scheduler" and service.config
-    assert '"clearsessions"' in service.config.files["schedule.json"]
+    (service,) = map(parse, worker_services(WEB, {}, {"tidy": TIDY}, OPTIONS))
+    assert service.name == "worker-scheduler" and service.config and (service.memory, service.stop_grace) == ("256m", 300)
+    (job,) = json.loads(service.config.files["schedule.json"])["jobs"]
+    assert job["argv"] == ["python3", "/app/manage.py", "clearsessions", "--settings=shop.settings", "--days", "30"]
     assert "class CronSim" in service.config.files["cronsim.py"]
+
+
+@pytest.mark.parametrize(
+    ("job", "words"),
+    [
+        ({"cron": "61 * * * *", "command": "x"}, "cron is '61 . . . .', not five fields"),
+        ({"cron": "@hourly", "command": "x"}, "not five fields"),
+        ({"command": "x"}, "needs cron"),
+        ({"cron": "* * * * *"}, "needs command"),
+        ({"cron": "* * * * *", "command": "x", "arguments": []}, "arguments"),
+        ({"cron": "* * * * *", "command": "x", "args": "y"}, "list of words"),
+    ],
+)
+def test_a_scheduled_command_that_cannot_be_is_refused_by_name(job: dict[str, Any], words: str) -> None:
+    with pytest.raises(AnsibleFilterError, match="django_uwsgi_schedule.tidy.*" + words):
+        worker_services(WEB, {}, {"tidy": job}, OPTIONS)
 
 
 # --- which companions go ----------------------------------------------------------------------------------------------------------
 
 
-def container(name: str, of: str, project: str = "music") -> dict[str, Any]:
-    labels = {
-        _docker_argv.LABEL_PROJECT: project,
-        _docker_argv.LABEL_SERVICE: name,
-        _companions.LABEL_OF: of,
-        _companions.LABEL_DIRECTORY: f"/srv/{name}",
-    }
-    return {"Name": f"/{name}", "Config": {"Labels": labels}}
-
-
-def test_a_companion_that_is_not_wanted_any_more_is_left_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_companion_that_is_not_wanted_any_more_is_left_over() -> None:
     web = parse(spec(name="web"))
     wanted = _companions.companions(web, [spec(name="worker-mail")])
-    there = [
-        container("worker-mail", "web"),
-        container("worker-old", "web"),
-        container("x", "other"),
-        container("y", "web", project="another"),
-    ]
-    monkeypatch.setattr(_observe, "inspect_all", lambda: there)
-    monkeypatch.setattr(_companions, "docker_present", lambda: True)
-    (gone,) = _companions.left_over(web, wanted)
-    assert (gone.name, gone.directory, gone.secrets, gone.config) == ("worker-old", "/srv/worker-old", {}, None)
-    assert wanted[0].labels[_companions.LABEL_OF] == "web"
+    there = [Companion("worker-mail", "/srv/worker-mail", 10), Companion("worker-old", "/srv/worker-old", 300)]
+    (gone,) = _companions.left_over(web, wanted, there)
+    assert (gone.name, gone.directory, gone.secrets, gone.config, gone.stop_grace) == ("worker-old", "/srv/worker-old", {}, None, 300)
+    assert wanted[0].labels[_docker_argv.LABEL_COMPANION_OF] == "web"
+
+
+def test_companions_that_came_with_a_later_release_are_no_part_of_an_older_one(tmp_path: Path) -> None:
+    wanted = [{**each, "directory": str(tmp_path / each["name"])} for each in worker_services(WEB, {"a": {"command": ["a"]}}, {}, OPTIONS)]
+    (worker,) = _companions.companions(parse(WEB), wanted)
+    assert not _companions.served_in_this_release(worker)
+    (tmp_path / "worker-a").mkdir()
+    for release, served in (("another", False), ("0123456789abcdef", True)):
+        line = _release.to_line(_release.Record("now", release, "image", "instance", "me"))
+        (tmp_path / "worker-a" / "releases.jsonl").write_text(line)
+        assert _companions.served_in_this_release(worker) is served
 
 
 def test_companions_are_of_the_same_project_and_have_names_of_their_own() -> None:
@@ -117,6 +143,8 @@ def test_companions_are_of_the_same_project_and_have_names_of_their_own() -> Non
 # --- when a command is started ----------------------------------------------------------------------------------------------------
 
 BERLIN = ZoneInfo("Europe/Berlin")
+SPRING = datetime.datetime(2026, 3, 28, 0, 0, 30, tzinfo=BERLIN)
+AUTUMN = datetime.datetime(2026, 10, 25, 0, 30, 30, tzinfo=BERLIN)
 
 
 @pytest.fixture
@@ -136,8 +164,8 @@ def schedule() -> ModuleType:
 class Clock:
     """Stands still between two pauses, each of which is a minute."""
 
-    def __init__(self, minutes: int) -> None:
-        self.now, self.left = datetime.datetime(2026, 3, 28, 0, 0, 30, tzinfo=BERLIN), minutes
+    def __init__(self, minutes: int, begins: datetime.datetime = SPRING) -> None:
+        self.now, self.left = begins, minutes
 
     def __call__(self) -> datetime.datetime:
         return self.now
@@ -215,10 +243,26 @@ def test_who_has_lost_the_lock_starts_nothing_more(schedule: ModuleType) -> None
     assert lock.gave_up == 1
 
 
+def test_a_term_ends_where_nothing_runs_and_nothing_is_due(schedule: ModuleType) -> None:
+    """A leader whose commands could not reach the database any more must not lead for ever; nothing that is due is left out for it."""
+    lock = Lock([True], [True])
+    assert starts(schedule, Clock(55), lock) == ["28 00:10", "28 00:20", "28 00:30", "28 00:40", "28 00:50"]
+    assert lock.gave_up > 10, "terms"
+
+
+def test_a_command_that_cannot_be_started_is_named(schedule: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    def start(argv: list[str]) -> Process:
+        raise OSError("no such program")
+
+    clock = Clock(15)
+    schedule.serve(Lock([True], [True]), [schedule.Job("tidy", "*/10 * * * *", ["x"], clock(), start)], clock, clock.stopped, clock.pause)
+    assert "tidy: cannot be started: no such program" in capsys.readouterr().out
+
+
 def test_a_database_that_does_not_answer_ends_it_until_it_does(schedule: ModuleType) -> None:
     lock = Lock([True], [True] * 12 + [OSError("gone"), True])
     assert starts(schedule, Clock(35), lock) == ["28 00:10", "28 00:20", "28 00:30"]
-    assert lock.gave_up == 1
+    assert lock.gave_up
 
 
 def test_a_command_that_still_runs_is_not_started_beside_itself(schedule: ModuleType) -> None:
@@ -227,3 +271,14 @@ def test_a_command_that_still_runs_is_not_started_beside_itself(schedule: Module
 
 def test_a_time_that_a_clock_change_leaves_out_runs_when_the_clock_goes_on(schedule: ModuleType) -> None:
     assert starts(schedule, Clock(60 * 27), Lock([True], [True]), cron="30 2 * * *") == ["28 02:30", "29 03:00"]
+
+
+def test_an_hour_that_comes_twice_runs_what_each_hour_runs_and_nothing_else_twice(schedule: ModuleType) -> None:
+    assert starts(schedule, Clock(60 * 5, AUTUMN), Lock([True], [True]), cron="0 * * * *") == [
+        "25 01:00",
+        "25 02:00",
+        "25 02:00",
+        "25 03:00",
+        "25 04:00",
+    ]
+    assert starts(schedule, Clock(60 * 5, AUTUMN), Lock([True], [True]), cron="30 2 * * *") == ["25 02:30"]
