@@ -24,6 +24,8 @@ from dataclasses import dataclass, field
 # Part of every tag: raise it when the same input leads to another image than before.
 FORMAT = 1
 TAG_LENGTH = 16
+# On an image: the commit of its source. Another commit with the very same files is the same image, and says what it was first built from.
+LABEL_VERSION = "org.opencontainers.image.revision"
 
 _BUILD_KEYS = {"name", "context", "source", "requirements", "args", "variables"}
 

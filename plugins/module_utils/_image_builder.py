@@ -20,10 +20,9 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.berth.django.plugins.module_utils import _build, _registry
-from ansible_collections.berth.django.plugins.module_utils._build import docker
+from ansible_collections.berth.django.plugins.module_utils._build import LABEL_VERSION, docker
 from ansible_collections.berth.django.plugins.module_utils._docker_argv import DOCKER_CONFIG
 from ansible_collections.berth.django.plugins.module_utils._observe import image_present
-from ansible_collections.berth.django.plugins.module_utils._release_files import LABEL_VERSION
 from ansible_collections.berth.django.plugins.module_utils._shell import EngineError, docker_present, run, wait_for_engine
 
 BUILD_TIMEOUT = 3600
@@ -32,7 +31,6 @@ PULL_PATIENCE = 20
 # How often a registry that does not answer is asked.
 ASKED = 5
 LABEL_DIGEST = "berth.image"
-# The commit of the source. Another commit with the very same files is the same image, and says what it was first built from.
 _DEBIAN = re.compile(r"^(?:docker\.io/)?(?:library/)?debian:(?P<suite>[a-z]+)(?:-slim)?$")
 
 

@@ -48,6 +48,12 @@ AGREE = {
 
 # role -> the group of its hosts, where that has another name
 GROUP_OF = {"image": "builder"}
+# The variables of a role that name hosts of its own project, and the groups that they name by default.
+PEERS = {
+    "postgres": {"postgres_client_group": "django_uwsgi"},
+    "django_uwsgi": {"django_uwsgi_peer_group": "django_uwsgi", "django_uwsgi_client_group": "nginx"},
+    "nginx": {"nginx_upstream_group": "django_uwsgi", "nginx_peer_group": "nginx"},
+}
 # The ports that roles publish on a host, as their defaults say.
 PORTS = {
     "postgres": {"postgres_port": 5432},
@@ -88,7 +94,7 @@ def problems(
         told += static_problems(role)
         of_roles += [(role.host, sentence) for sentence in told]
     found += merged(of_roles) + registry_problems(roles) + project_problems(roles) + socket_problems(roles, groups) + media_problems(roles)
-    found += release_problems(roles) + agreement_problems(roles) + port_problems(roles, machines)
+    found += release_problems(roles) + agreement_problems(roles) + port_problems(roles, machines) + peer_problems(roles, groups)
     return list(dict.fromkeys(found))
 
 
@@ -335,20 +341,38 @@ def port_problems(roles: t.Sequence[Role], machines: dict[str, str]) -> list[str
 def socket_problems(roles: t.Sequence[Role], groups: dict[str, list[str]]) -> list[str]:
     """A unix socket is reached on its own host only, and a port when something listens there."""
     apps = set(groups.get("django_uwsgi", []))
-    webs = {role.host: role.values.get("nginx_upstream") for role in roles if role.name == "nginx"}
+    webs = [role for role in roles if role.name == "nginx"]
     found = [
-        f"nginx_upstream of host {host} is 'unix', but the host is not in the group 'django_uwsgi': put it there, or use 'tcp'."
-        for host, upstream in webs.items()
-        if upstream == "unix" and host not in apps
+        f"nginx_upstream of host {web.host} is 'unix', but the host is not in the group 'django_uwsgi': put it there, or use 'tcp'."
+        for web in webs
+        if web.values.get("nginx_upstream") == "unix" and web.host not in apps
     ]
     for role in roles:
-        others = [host for host, upstream in webs.items() if upstream == "tcp" and host != role.host]
-        if role.name == "django_uwsgi" and role.values.get("django_uwsgi_listen") == "socket" and others:
+        if role.name != "django_uwsgi" or role.values.get("django_uwsgi_listen") != "socket":
+            continue
+        of_project = [web for web in webs if project_of(web) == project_of(role) and web.values.get("nginx_upstream") == "tcp"]
+        others = [web.host for web in of_project if web.host != role.host]
+        if others:
             found.append(
                 f"django_uwsgi_listen of host {role.host} is 'socket', but nginx on {', '.join(others)} is to reach it from there: "
                 "set it to 'tcp' (or nginx_upstream to 'unix')."
             )
     return found
+
+
+def peer_problems(roles: t.Sequence[Role], groups: dict[str, list[str]]) -> list[str]:
+    """Of several projects in one inventory, each names the groups of its own hosts: one of two would never be migrated otherwise."""
+    projects: dict[str, t.Any] = {role.host: project_of(role) for role in roles if role.name in PEERS}
+    told = []
+    for role in roles:
+        own_project = project_of(role)
+        for name, default in PEERS.get(role.name, {}).items():
+            group = role.values.get(name, default)
+            others = sorted({str(projects[host]) for host in groups.get(group, []) if projects.get(host, own_project) != own_project})
+            if others:
+                shared = f"{group!r}, a group with hosts of {', '.join(others)}, too"
+                told.append((role.host, f"{name} of host {role.host} is {shared}: name a group that has those of {own_project} alone."))
+    return merged(told)
 
 
 def release_problems(roles: t.Sequence[Role]) -> list[str]:

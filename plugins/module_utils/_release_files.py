@@ -23,12 +23,11 @@ import typing as t
 from pathlib import Path
 
 from ansible_collections.berth.django.plugins.module_utils import _files, _release, _static_record
+from ansible_collections.berth.django.plugins.module_utils._build import LABEL_VERSION
 from ansible_collections.berth.django.plugins.module_utils._shell import must, run
 from ansible_collections.berth.django.plugins.module_utils._spec import Release, Service
 
 KEPT = "kept"
-# What the builder writes on images of a git repository.
-LABEL_VERSION = "org.opencontainers.image.revision"
 
 
 def records(directory: str) -> tuple[_release.Record, ...]:

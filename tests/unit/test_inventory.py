@@ -61,7 +61,20 @@ def test_hosts_that_are_one_machine_share_its_ports() -> None:
     assert inventory.port_problems([shop, role("blog-web1", nginx_port=8010)], machines) == []
 
 
-def test_the_ports_are_those_of_the_defaults() -> None:
+def test_a_project_names_the_groups_of_its_own_hosts() -> None:
+    groups = {"django_uwsgi": ["shop-web1", "blog-web1"], "nginx": ["shop-web1", "blog-web1"], "shop_web": ["shop-web1"]}
+    shop = role("shop-web1", "django_uwsgi", django_uwsgi_project="shop", django_uwsgi_client_group="shop_web")
+    blog = role("blog-web1", "django_uwsgi", django_uwsgi_project="blog")
+    (told,) = [line for line in inventory.peer_problems([shop, blog], groups) if "shop-web1" in line]
+    shared = "'django_uwsgi', a group with hosts of blog, too"
+    assert told == f"django_uwsgi_peer_group of host shop-web1 is {shared}: name a group that has those of shop alone."
+    assert inventory.peer_problems([shop], {**groups, "django_uwsgi": ["shop-web1"]}) == []
+
+
+def test_groups_and_ports_are_those_of_the_defaults() -> None:
+    for name, peers in inventory.PEERS.items():
+        defaults = load_yaml(ROOT / "roles" / name / "defaults" / "main.yml")
+        assert {group: defaults[group] for group in peers} == peers
     for name, ports in inventory.PORTS.items():
         defaults = load_yaml(ROOT / "roles" / name / "defaults" / "main.yml")
         assert {port: defaults[port] for port in ports} == ports
