@@ -73,13 +73,12 @@ def test_a_change_of_one_python_file_ships_that_file_s_layer_and_no_requirements
 
 
 def layers(host: str, image: str) -> dict[str, int]:
-    """Layer -> its size, without those that are empty."""
+    """Layer -> its size. History has a line for commands without a layer, too, and layers may be empty."""
     names = json.loads(on(host, f"docker image inspect --format '{{{{json .RootFS.Layers}}}}' {image}"))
-    history = on(host, f"docker history --human=false --format '{{{{.Size}}}}' {image}").split()
-    sizes = [int(size) for size in reversed(history)]
-    # Commands that made no layer are in the history, too.
-    filled = [size for size in sizes if size]
-    return dict(zip(reversed(names), reversed(filled)))
+    history = on(host, f"docker history --human=false --format '{{{{.Size}}}} {{{{.CreatedBy}}}}' {image}").splitlines()
+    sizes = [int(line.split()[0]) for line in history if line.partition(" ")[2].startswith(("RUN", "COPY", "ADD", "WORKDIR"))]
+    assert len(names) == len(sizes) + 1, f"{names}\n{history}"  # and the base image's one
+    return dict(zip(reversed(names[1:]), sizes))
 
 
 def test_one_is_released_alone_and_the_others_are_not_touched() -> None:

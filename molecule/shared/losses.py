@@ -14,7 +14,7 @@ import time
 import typing as t
 from pathlib import Path
 
-from fleet import ROOT
+from fleet import HOSTS, ROOT, containers, on
 
 
 @contextlib.contextmanager
@@ -24,6 +24,7 @@ def losses(url: str, *options: str, host: str = "localhost") -> t.Iterator[dict[
     with tempfile.TemporaryDirectory() as directory:
         stop = Path(directory) / "stop"
         command = [sys.executable, str(ROOT / "tests" / "load" / "load.py"), url, "--host", host, "--until", str(stop), "--seconds", "1200"]
+        began = int(time.time())
         clients = subprocess.Popen([*command, *options], stdout=subprocess.PIPE, text=True)
         try:
             time.sleep(1)
@@ -33,4 +34,21 @@ def losses(url: str, *options: str, host: str = "localhost") -> t.Iterator[dict[
             stop.touch()
             counted.update(json.loads(clients.communicate(timeout=900)[0]))
             print(counted)
+            if counted["lost"]:
+                print("\n".join(complaints(began)))
         assert counted["ended_by"] == "file", "what was done took longer than the load on it"
+
+
+# Notes of nginx, and requests that went well in the logs of nginx and of HAProxy.
+GOOD = r"""\[notice\]|"status":"[123]| [123][0-9][0-9] [0-9]+ - - """
+
+
+def complaints(since: int) -> list[str]:
+    """What web servers and balancers had to say, to tell why something was lost."""
+    return [
+        f"{host} {name}: {line}"
+        for host in HOSTS
+        for name in containers(host)
+        if "nginx" in name or "haproxy" in name or "gateway" in name
+        for line in on(host, f"docker logs --since {since} {name} 2>&1 | grep -vE '{GOOD}' | tail -n 20", check=False).splitlines()
+    ]

@@ -42,7 +42,16 @@ def test_commands_after_the_first_deploy(
     shipped = [{} if deployed is None else {"__django_uwsgi_shipped": {"deployed": deployed}} for deployed in here]
     hosts = {f"web{number}": said for number, said in enumerate(shipped)}
     others = {} if elsewhere is None else {"__django_uwsgi_others": {"results": elsewhere}}
-    role = values(**COMMANDS, **others, hostvars=hosts, ansible_play_hosts_all=[*hosts], django_uwsgi_rollback=rollback)
+    groups = {"django_uwsgi": [*hosts]}
+    role = values(
+        **COMMANDS,
+        **others,
+        groups=groups,
+        inventory_hostname="web0",
+        hostvars=hosts,
+        ansible_play_hosts_all=[*hosts],
+        django_uwsgi_rollback=rollback,
+    )
     assert role.value("__django_uwsgi_after_switch") == expected
 
 
