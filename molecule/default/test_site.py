@@ -192,10 +192,8 @@ def test_check_mode_predicts_exactly() -> None:
 def test_images_are_small() -> None:
     """The base is trimmed like Debian's own slim one, and what the project adds is its requirements, not what built them."""
     builder = GROUPS["builder"][0]
-    sizes = dict(
-        line.rsplit(" ", 1) for line in on(builder, "docker images --quiet --no-trunc | sort -u | xargs docker inspect --format "
-                                           "'{{index .RepoTags 0}} {{.Size}}'").splitlines()
-    )  # fmt: skip
+    names = on(builder, "docker images --filter dangling=false --format '{{.Repository}}:{{.Tag}}'").split()
+    sizes = dict(zip(names, on(builder, f"docker image inspect --format '{{{{.Size}}}}' {' '.join(names)}").split()))
     base = int(sizes["debian:trixie-slim"])
     apps = [int(size) for name, size in sizes.items() if f"/{PROJECT}-app:" in name]
     print(f"base {base / 1e6:.0f} MB, app {max(apps) / 1e6:.0f} MB")

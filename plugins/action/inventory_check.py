@@ -41,16 +41,18 @@ class ActionModule(ActionBase):
         misfits: list[tuple[str, str]] = []
         addresses: dict[str, t.Any] = {}
         machines: dict[str, str] = {}
+        elsewhere: set[str] = set()
         for host in hosts:
             variables = {**task_vars["hostvars"].raw_get(host), "hostvars": task_vars["hostvars"], "groups": task_vars["groups"]}
             addresses[host] = self._address(variables)
             machines[host] = self._machine(host, variables)
+            elsewhere |= self._names(variables, "berth_elsewhere")
             for group in wanted:
                 if host in groups.get(group, []) and group in GROUPS:
                     role = self._role(GROUPS[group], host, variables)
                     roles.append(role)
                     misfits += type_problems(role)
-        found = problems(groups, wanted, SINGLE, addresses, machines, roles)
+        found = problems(groups, wanted, SINGLE, addresses, machines, roles, sorted(elsewhere))
         found += merged(misfits)
         result["changed"] = False
         if found:
@@ -86,13 +88,13 @@ class ActionModule(ActionBase):
                     values[option] = self._evaluate(space, option)
                 except AnsibleError as error:
                     failed[option] = first_line(error)
-        accepted = self._accepted(variables)
+        accepted = self._names(variables, "berth_accepted_weak_secrets")
         return Role(host, name, options, values, frozenset(variables), frozenset(defaults), failed, accepted)
 
-    def _accepted(self, variables: dict[str, t.Any]) -> frozenset[str]:
-        """Names of secrets that the inventory says may be weak. None are where that cannot be evaluated."""
+    def _names(self, variables: dict[str, t.Any], variable: str) -> frozenset[str]:
+        """A list of names that the inventory may set for the whole fleet. It is empty where that cannot be evaluated."""
         try:
-            given = self._evaluate(variables, "berth_accepted_weak_secrets") or []
+            given = self._evaluate(variables, variable) or []
         except AnsibleError:
             given = []
         return frozenset([given] if isinstance(given, str) else map(str, given))

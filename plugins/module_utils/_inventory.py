@@ -46,6 +46,9 @@ AGREE = {
 }
 
 
+# Groups whose part somebody else may have: a database server that is there already, the load balancer of a cloud.
+MAY_BE_ELSEWHERE = ("postgres", "haproxy")
+
 # role -> the group of its hosts, where that has another name
 GROUP_OF = {"image": "builder"}
 # The variables of a role that name hosts of its own project, and the groups that they name by default.
@@ -84,10 +87,11 @@ def problems(
     addresses: dict[str, t.Any],
     machines: dict[str, str],
     roles: t.Iterable[Role],
+    elsewhere: t.Collection[str] = (),
 ) -> list[str]:
     """All of them at once, each once, in the order in which an operator would mend them."""
     roles = list(roles)
-    found = group_problems(groups, wanted) + single_problems(roles, single) + address_problems(addresses, machines)
+    found = group_problems(groups, wanted, elsewhere) + single_problems(roles, single) + address_problems(addresses, machines)
     of_roles = []
     for role in roles:
         told = value_problems(role) + missing_problems(role) + unknown_problems(role) + secret_problems(role) + url_problems(role)
@@ -111,13 +115,20 @@ def merged(told: t.Iterable[tuple[str, str]]) -> list[str]:
     ]
 
 
-def group_problems(groups: dict[str, list[str]], wanted: t.Iterable[str]) -> list[str]:
-    """Every wanted group has a host."""
-    found = []
+def group_problems(groups: dict[str, list[str]], wanted: t.Iterable[str], elsewhere: t.Collection[str] = ()) -> list[str]:
+    """Every wanted group has a host, unless its part is elsewhere."""
+    known = " and ".join(MAY_BE_ELSEWHERE)
+    found = [f"berth_elsewhere: {name!r} cannot be elsewhere, only {known} can." for name in elsewhere if name not in MAY_BE_ELSEWHERE]
     for group in wanted:
         hosts = groups.get(group, [])
-        if group not in groups:
-            found.append(f"The inventory has no group {group!r}: add it, with at least one host in it.")
+        away = group in elsewhere and group in MAY_BE_ELSEWHERE
+        if away and hosts:
+            found.append(f"berth_elsewhere names {group!r}, and that group has hosts ({', '.join(hosts)}): take it out of one of the two.")
+        elif away:
+            continue
+        elif group not in groups:
+            hint = f", or berth_elsewhere: [{group}] where the fleet has it elsewhere" if group in MAY_BE_ELSEWHERE else ""
+            found.append(f"The inventory has no group {group!r}: add it, with at least one host in it{hint}.")
         elif not hosts:
             found.append(f"The group {group!r} is empty: put at least one host into it.")
     return found

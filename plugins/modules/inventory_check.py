@@ -16,6 +16,8 @@ description:
   - A weak secret that cannot be changed, because a project has it in its source, is accepted when the variable
     C(berth_accepted_weak_secrets) lists it by the name that the refusal gives, for example V(postgres_password) or
     V(django_uwsgi_secrets.database_password). Whoever reads that source knows it, so let nobody else reach what it protects.
+  - A group without a host is accepted where the variable C(berth_elsewhere) lists it, V(postgres) and V(haproxy) can be, because the
+    fleet uses a database server or a load balancer that somebody else keeps.
   - Runs on the controller and opens no connection, whichever host it is a task of, and always looks at all hosts.
     The playbooks C(berth.django.site) and C(berth.django.deploy) run it first, once, on a host that C(--limit) leaves.
 author:

@@ -32,6 +32,38 @@ def test_groups(groups: dict[str, list[str]], expected: list[str]) -> None:
     assert inventory.group_problems(groups, ["nginx", "postgres"]) == expected
 
 
+@pytest.mark.parametrize(
+    ("groups", "elsewhere", "expected"),
+    [
+        ({"nginx": ["web1"]}, ["postgres"], []),
+        ({"nginx": ["web1"], "postgres": []}, ["postgres"], []),
+        (
+            {"nginx": ["web1"]},
+            [],
+            [
+                "The inventory has no group 'postgres': add it, with at least one host in it, "
+                "or berth_elsewhere: [postgres] where the fleet has it elsewhere."
+            ],
+        ),
+        (
+            {"nginx": ["web1"], "postgres": ["db1"]},
+            ["postgres"],
+            ["berth_elsewhere names 'postgres', and that group has hosts (db1): take it out of one of the two."],
+        ),
+        (
+            {"postgres": ["db1"]},
+            ["nginx"],
+            [
+                "berth_elsewhere: 'nginx' cannot be elsewhere, only postgres and haproxy can.",
+                "The inventory has no group 'nginx': add it, with at least one host in it.",
+            ],
+        ),
+    ],
+)
+def test_a_part_of_the_fleet_may_be_elsewhere(groups: dict[str, list[str]], elsewhere: list[str], expected: list[str]) -> None:
+    assert inventory.group_problems(groups, ["nginx", "postgres"], elsewhere) == expected
+
+
 def test_a_project_has_one_database_and_a_fleet_one_builder() -> None:
     def postgres(host: str, project: str) -> inventory.Role:
         return role(host, "postgres", postgres_project=project)
