@@ -11,6 +11,14 @@ import pytest
 import sites
 from fleet import playbook, processes
 
+FAILS = """
+from club.settings.production import *
+MIDDLEWARE = [*MIDDLEWARE, "operator_settings.fail"]
+def fail(get_response):
+    def answer(request):
+        raise RuntimeError("the cache is gone")
+    return answer
+"""
 # What is wrong -> what the operator reads: what went wrong, in the words of whoever noticed, and what to look at.
 WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a settings module that is not there": (
@@ -36,6 +44,11 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a library that is missing when it runs": ({"django_uwsgi_run_packages": []}, ["libpq.so.5", "django_uwsgi_run_packages"]),
     "static files that are collected elsewhere": ({"django_uwsgi_env": {}, "django_uwsgi_static_root": "/app/static"}, ["django_uwsgi_"]),
     "a health path that is no page": ({"django_uwsgi_health_path": "/nothing"}, ["/nothing answered 404", "django_uwsgi_health_path"]),
+    # Nothing of it is in the project's log.
+    "a page that fails": (
+        {"django_uwsgi_settings_module": "operator_settings", "django_uwsgi_settings_files": {"operator_settings.py": FAILS}},
+        ["RuntimeError: the cache is gone", "django_uwsgi_health_path"],
+    ),
     "a health check under another name": ({"django_uwsgi_health_host": "www.example.com"}, ["answered 400", "django_uwsgi_health_host"]),
     "a secret that is missing": (
         {"django_uwsgi_secrets": {"pgpassword": "a-password-of-no-database-7"}},

@@ -112,7 +112,7 @@ def worker_service(service: Service, name: str, worker: dict[str, t.Any], option
         "config": {"files": without_uwsgi(service)},
         "directory": directory,
         "directories": [],
-        "health": {**service["health"], "command": [*map(str, health)]},
+        "health": {**service["health"], "command": [*map(str, health)], "explain": []},
         "memory": worker.get("memory", options["memory"]),
         "cpus": worker.get("cpus", options["cpus"]),
         "stop_signal": worker.get("stop_signal", "SIGTERM"),
@@ -130,7 +130,7 @@ def manage(options: Options, words: t.Sequence[t.Any]) -> list[str]:
 
 
 def without_uwsgi(service: Service) -> dict[str, str]:
-    return {name: text for name, text in service["config"]["files"].items() if name != "uwsgi.ini"}
+    return {name: text for name, text in service["config"]["files"].items() if name not in ("uwsgi.ini", "berth-explain")}
 
 
 # --- the scheduler ----------------------------------------------------------------------------------------------------------------

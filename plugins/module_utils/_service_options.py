@@ -81,6 +81,7 @@ SERVICE_ARGUMENT_SPEC: dict[str, t.Any] = dict(
             retries=dict(type="int", default=3),
             start_period=dict(type="int", default=30),
             wait=dict(type="int", default=60),
+            explain=dict(type="list", elements="str"),
         ),
     ),
     memory=dict(type="str", required=True),

@@ -64,7 +64,10 @@ class Port:
 
 @dataclass(frozen=True)
 class Health:
-    """Seconds throughout. `wait` is how long a start may take until the first success."""
+    """Seconds throughout. `wait` is how long a start may take until the first success.
+
+    `explain` is a command that is run in the container once when that is over: what it prints is told with the failure.
+    """
 
     command: tuple[str, ...]
     interval: int = 10
@@ -72,6 +75,7 @@ class Health:
     retries: int = 3
     start_period: int = 30
     wait: int = 60
+    explain: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -262,7 +266,7 @@ def create_spec(service: Service) -> dict[str, t.Any]:
     """The part of a spec that `docker create` sees, without secret values: kept as a label, hashed, shown in diffs."""
     values = {item.name: getattr(service, item.name) for item in dataclasses.fields(service) if item.name not in _NOT_IN_THE_CONTAINER}
     spec: dict[str, t.Any] = json.loads(json.dumps(values, default=dataclasses.asdict))
-    del spec["health"]["wait"]
+    del spec["health"]["wait"], spec["health"]["explain"]
     spec["format"] = FORMAT
     spec["secrets"] = service.secrets_version
     spec["config"] = service.config.path if service.config else ""

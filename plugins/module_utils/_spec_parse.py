@@ -52,6 +52,10 @@ def _probe(values: dict[str, t.Any] | None) -> Probe | None:
     return Probe(**given)
 
 
+def _health(given: dict[str, t.Any]) -> Health:
+    return Health(**{**given, "command": tuple(given["command"]), "explain": tuple(given.get("explain") or ())})
+
+
 def _mounts(values: t.Iterable[dict[str, t.Any]] | None) -> tuple[Mount, ...]:
     return tuple(Mount(item["source"], item["target"], item.get("read_only", True)) for item in values or ())
 
@@ -105,7 +109,7 @@ def parse(values: dict[str, t.Any]) -> Service:
         image=given["image"],
         user=given["user"],
         directory=given["directory"].rstrip("/"),
-        health=Health(**{**given["health"], "command": tuple(given["health"]["command"])}),
+        health=_health(given["health"]),
         memory=given["memory"],
         env=_given("env", given.get("env")),
         secrets=_given("secrets", given.get("secrets")),

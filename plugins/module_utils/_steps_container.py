@@ -24,6 +24,7 @@ from ansible_collections.berth.django.plugins.module_utils._shell import EngineE
 from ansible_collections.berth.django.plugins.module_utils._spec import Probe, Service
 
 PROOF_TIMEOUT = 15
+EXPLAIN_TIMEOUT = 30
 
 
 def _create(execution: Execution, name: str) -> None:
@@ -147,8 +148,15 @@ def _wait_healthy(execution: Execution, name: str) -> None:
         if ended or time.monotonic() > deadline:
             why = f"ended with code {state.get('ExitCode')}" if ended else f"did not become healthy within {health.wait} s"
             said = outcome.text or f"exit code {outcome.rc}"
-            raise EngineError(f"the container {name} {why}. Its health check said: {said}\nThe end of its own log:\n{log_of(name)}")
+            more = "" if ended else _explained(name, health.explain)
+            raise EngineError(f"the container {name} {why}. Its health check said: {said}\n{more}The end of its own log:\n{log_of(name)}")
         time.sleep(0.3)
+
+
+def _explained(name: str, command: tuple[str, ...]) -> str:
+    """Many a product answers 500 and logs nothing."""
+    outcome = run(argv_of.exec_in(name, command), timeout=EXPLAIN_TIMEOUT) if command else None
+    return f"{outcome.text}\n" if outcome and outcome.text else ""
 
 
 def _reload(execution: Execution, name: str) -> None:

@@ -234,6 +234,13 @@ options:
             description: How long a start or reload may take until the first success.
             type: int
             default: 60
+          explain:
+            description: >-
+              Command in the container that is run once when it runs and did not become healthy in time. What it prints is told with the
+              failure, for products that do not log why they answer as they do.
+            type: list
+            elements: str
+            version_added: 0.2.0
       memory:
         description: Memory limit, for example V(256m).
         type: str

@@ -235,3 +235,41 @@ def test_drained_waits_in_the_queue(serve: Callable[..., tuple[str, Server]]) ->
 
 def test_nothing_to_drain_when_it_is_gone(tmp_path: Path) -> None:
     assert run("berth-drained", str(tmp_path / "a.sock"), str(tmp_path / "a.stats")).returncode == 0
+
+
+# --- berth-explain ----------------------------------------------------------------------------------------------------------------
+
+# A project in one file. It logs nothing: DEBUG is off.
+PROJECT = """
+from django.http import HttpResponse
+from django.urls import path
+SECRET_KEY, ROOT_URLCONF, ALLOWED_HOSTS, SECURE_SSL_REDIRECT = "for this test", "project", ["www.example.com"], True
+MIDDLEWARE = ["django.middleware.security.SecurityMiddleware", "django.middleware.common.CommonMiddleware"]
+def broken(request):
+    raise LookupError("relation songs_song does not exist")
+urlpatterns = [path("broken", broken), path("works", lambda request: HttpResponse("yes"))]
+"""
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "told"),
+    [
+        (["www.example.com", "/broken"], 1, ["in broken", "LookupError: relation songs_song does not exist"]),
+        (["www.example.com", "/works"], 0, ["Asked for /works once more, Django answers 200."]),
+        (["other.example.com", "/works"], 0, ["answers 400"]),
+        ([], 2, ["usage: berth-explain"]),
+    ],
+)
+def test_explain_tells_what_django_raises(words: list[str], code: int, told: list[str], tmp_path: Path) -> None:
+    (tmp_path / "project.py").write_text(PROJECT)
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path), "DJANGO_SETTINGS_MODULE": "project"}
+    command = [sys.executable, str(PROGRAMS / "berth-explain"), *words]
+    outcome = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert outcome.returncode == code and all(line in outcome.stdout + outcome.stderr for line in told), outcome
+
+
+def test_explain_tells_of_settings_that_cannot_be_read(tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(tmp_path), "DJANGO_SETTINGS_MODULE": "nothing"}
+    command = [sys.executable, str(PROGRAMS / "berth-explain"), "localhost", "/"]
+    outcome = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    assert outcome.returncode == 1 and "No module named 'nothing'" in outcome.stdout

@@ -77,6 +77,7 @@ def test_refused(changes: dict[str, t.Any], words: list[str]) -> None:
         (dict(secrets={"password": "other"}), True),
         (dict(config=dict(files={"a.conf": "other"})), True),
         (dict(health=dict(command=["true"], wait=99)), False),
+        (dict(health=dict(command=["true"], explain=["date"])), False),
         (dict(before_stop=dict(withdraw="/x")), False),
         (dict(validate=[dict(command=["true"])]), False),
     ],
