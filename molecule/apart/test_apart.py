@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import json
 import shlex
+from pathlib import Path
 
 import over_uwsgi
 import pytest
@@ -162,13 +164,19 @@ def test_a_host_of_the_project_comes_and_goes_under_load() -> None:
 
 
 @pytest.mark.long
-def test_it_goes_when_the_project_listens_on_its_socket_alone() -> None:
+def test_it_goes_when_the_project_listens_on_its_socket_alone(tmp_path: Path) -> None:
+    """By the role alone: site.yml refuses it as long as a web server on another host needs the way in."""
     source, host = version("socket"), WEB[0]
     assert deploy(source).rc == 0
-    run = deploy(source, "--limit", host, django_uwsgi_listen="socket")
+    refused = deploy(source, django_uwsgi_listen="socket")
+    assert refused.rc != 0 and "django_uwsgi_listen" in refused.errors and gateway(host)
+    role = tmp_path / "role.yml"
+    role.write_text(json.dumps([{"hosts": host, "gather_facts": False, "roles": ["berth.django.django_uwsgi"]}]))
+    closed = {"django_uwsgi_source": str(source), "django_uwsgi_listen": "socket"}
+    run = playbook(name=str(role), variables=closed)
     assert run.rc == 0 and run.changed[host], run.told
     assert "uwsgi_gateway" not in on(host, "docker ps --all --format '{{.Names}}'")
-    assert not deploy(source, "--limit", host, django_uwsgi_listen="socket").changed[host]
+    assert not playbook(name=str(role), variables=closed).changed[host]
     assert deploy(source).changed[host]
     nobody_else_gets_in()
 

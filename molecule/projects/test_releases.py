@@ -127,3 +127,14 @@ def test_a_worker_that_is_taken_out_goes() -> None:
         assert "press-worker" not in on(host, "docker ps --all --format '{{.Names}}'")
         assert on(host, "find /srv/berth/press -path '*worker*/secrets/*' -type f") == ""
     assert sites.version("press") == "2"
+
+
+@pytest.mark.long
+def test_a_project_on_debian_12_has_its_python() -> None:
+    variables = {"project_sources": str(SOURCES), "django_uwsgi_image_base": "debian:bookworm-slim"}
+    run = playbook("--limit", "builder:guestbook", name="playbooks/deploy.yml", variables=variables)
+    assert run.rc == 0, run.told
+    host = GROUPS["guestbook_web"][0]
+    (name,) = on(host, "docker ps --format '{{.Names}}' | grep '^guestbook-django_uwsgi'").split()
+    assert on(host, f"docker exec {name} python3 --version").startswith("Python 3.11."), run.told
+    assert sites.version("guestbook") == "2" and sites.static("guestbook").status == 200

@@ -22,6 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import tomllib
+from ansible.plugins.loader import lookup_loader
 from ansible_collections.berth.django.plugins.module_utils import _build
 from ansible_collections.berth.django.plugins.module_utils._build import Build, Entry
 from ansible_collections.berth.django.plugins.plugin_utils import _sources
@@ -100,14 +101,29 @@ def image_of(role: str, variables: t.Mapping[str, t.Any], loader: t.Any, templar
 
 
 def wanted(roles: t.Sequence[str], task_vars: dict[str, t.Any], loader: t.Any, templar: t.Any) -> dict[str, Image]:
-    """Reference -> image, over all hosts of each role; hosts that were given another image by hand do not count."""
+    """Reference -> image, over the hosts of each role; hosts that were given another image by hand do not count.
+
+    With --limit, those of its hosts alone: what another project's hosts need may not even build. Over all, where it names none of them.
+    """
+    everybody = [(role, variables) for role in roles for variables in _hosts_of(role, task_vars)]
+    limit = _limited(task_vars, loader, templar)
+    hosts = [(role, variables) for role, variables in everybody if role != "image" and variables.get("inventory_hostname") in limit]
+    own = [(role, variables) for role, variables in everybody if role == "image"]
     images: dict[str, Image] = {}
-    for role in roles:
-        for variables in _hosts_of(role, task_vars):
-            if is_own(role, variables):
-                image = image_of(role, variables, loader, templar)
-                images[image.reference] = image
+    for role, variables in own + hosts if hosts else everybody:
+        if is_own(role, variables):
+            image = image_of(role, variables, loader, templar)
+            images[image.reference] = image
     return images
+
+
+def _limited(task_vars: dict[str, t.Any], loader: t.Any, templar: t.Any) -> set[str]:
+    """The hosts that --limit names. None where a file does (``@``), or nothing is said."""
+    limit = str(task_vars.get("ansible_limit") or "")
+    if not limit or "@" in limit:
+        return set()
+    lookup = lookup_loader.get("ansible.builtin.inventory_hostnames", loader=loader, templar=templar)
+    return set(lookup.run([limit], variables=task_vars))
 
 
 def _hosts_of(role: str, task_vars: dict[str, t.Any]) -> list[dict[str, t.Any]]:

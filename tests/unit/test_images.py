@@ -12,11 +12,12 @@ import subprocess
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from _paths import ROOT
 from _render import RoleValues
+from ansible.parsing.dataloader import DataLoader
 from ansible_collections.berth.django.plugins.module_utils import _build, _image_builder, _registry
 from ansible_collections.berth.django.plugins.plugin_utils import _build_secrets, _builds
 
@@ -547,3 +548,30 @@ def test_ca_bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert _build_secrets.ca_bundle(None, {**home, "PIP_CERT": str(tmp_path / "gone"), "REQUESTS_CA_BUNDLE": str(bundle)}) == str(bundle)
     with pytest.raises(ValueError, match="image_ca_bundle"):
         _build_secrets.ca_bundle(str(tmp_path / "gone"), home)
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        ("", ["blog", "registry", "shop"]),
+        ("builder1,shop-web1", ["registry", "shop"]),
+        ("builder1:blog", ["blog", "registry"]),
+        ("builder1", ["blog", "registry", "shop"]),
+        ("@site.retry", ["blog", "registry", "shop"]),
+    ],
+)
+def test_with_a_limit_the_images_of_its_hosts_are_wanted(limit: str, expected: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    groups = {"builder": ["builder1"], "shop": ["shop-web1"], "blog": ["blog-web1"], "django_uwsgi": ["shop-web1", "blog-web1"]}
+
+    def hosts_of(role: str, _variables: dict[str, Any]) -> list[dict[str, Any]]:
+        return [
+            {"inventory_hostname": host, "name": host.partition("-")[0]} for host in groups["django_uwsgi"] if role == "django_uwsgi"
+        ] or [{"inventory_hostname": "builder1", "name": "registry"}]
+
+    def image_of(role: str, variables: dict[str, Any], *_: Any) -> _builds.Image:
+        return _builds.Image(role, variables["name"], "", "", cast(Any, None), ())
+
+    monkeypatch.setattr(_builds, "_hosts_of", hosts_of)
+    monkeypatch.setattr(_builds, "image_of", image_of)
+    found = _builds.wanted(["image", "django_uwsgi"], {"ansible_limit": limit, "groups": groups}, DataLoader(), None)
+    assert sorted(found) == expected
