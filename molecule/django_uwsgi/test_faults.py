@@ -139,6 +139,23 @@ def test_killed_worker_and_master_come_back() -> None:
     until(lambda: ask(WEB, "/api/music/").status == 200, 60, "it answers")
 
 
+@pytest.mark.long
+def test_a_release_that_has_fallen_ill_fails_the_run() -> None:
+    """Nothing is to be done, but a run that ends well says that the project serves."""
+    name = container(WEB, "django_uwsgi")
+    workers = f"$(docker top {name} -o pid | tail -n +2)"
+    try:
+        on(WEB, f"kill -STOP {workers}")
+        until(lambda: inspect(WEB, name)["State"]["Health"]["Status"] == "unhealthy", 90, "its engine has seen it")
+        run = converge()
+        assert run.rc != 0 and f"{name} did not become healthy" in " ".join(run.errors.split()), run.told
+    finally:
+        on(WEB, f"kill -CONT {workers}")
+    until(lambda: ask(WEB, "/api/music/").status == 200, 60, "it answers")
+    again = converge()
+    assert again.unchanged and container(WEB, "django_uwsgi") == name, again.told
+
+
 def test_removed_container_is_healed() -> None:
     on(WEB, f"docker rm --force {container(WEB, 'django_uwsgi')}")
     run = converge()

@@ -91,7 +91,10 @@ class Step:
 
 @dataclass(frozen=True)
 class Plan:
-    """`quiet` are the first steps, which every host may take at the same time; `pending` says that later stages have work left."""
+    """`quiet` are the first steps, which every host may take at the same time; `pending` says that later stages have work left.
+
+    `unhealthy` says that what is wanted runs already, and does not do its work.
+    """
 
     steps: tuple[Step, ...] = ()
     actions: tuple[str, ...] = ()
@@ -100,6 +103,7 @@ class Plan:
     quiet: tuple[Step, ...] = ()
     pending: bool = False
     disruptive: bool = False
+    unhealthy: bool = False
 
     @property
     def changed(self) -> bool:
@@ -126,6 +130,7 @@ def plan(service: Service, actual: Actual, until: str = "retire", run: str = "")
         quiet=tuple(step for step in quiet if step in steps),
         pending=any(step.changes for step in later),
         disruptive=interrupts and any(item.running for item in actual.containers),
+        unhealthy=keeper is not None and not keeper.healthy,
     )
 
 

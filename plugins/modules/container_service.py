@@ -587,6 +587,11 @@ pending:
   description: Whether later stages than O(until) have work left. Always false in check mode.
   type: bool
   returned: success
+unhealthy:
+  description: Whether the container runs as specified, and its engine has not seen it healthy. The stage V(start) waits for it.
+  type: bool
+  returned: success
+  version_added: 0.2.0
 deployed:
   description: Whether a release of the service is on record as having served on this host before.
   type: bool
@@ -639,6 +644,7 @@ def converge(module: AnsibleModule, service: Service) -> dict[str, t.Any]:
         **own,
         "changed": any(result["changed"] for result in every),
         "pending": any(result["pending"] for result in every) or bool(left_over and state == "present" and not ends),
+        "unhealthy": any(result["unhealthy"] for result in every),
         "deferred": any(result["deferred"] for result in every),
         "diff": [diff for result in every for diff in result["diff"]],
         "actions": [action for result in every for action in result["actions"]],
@@ -689,6 +695,7 @@ def converge_one(module: AnsibleModule, service: Service, state: str) -> dict[st
         instance=service.instance,
         generation=service.generation,
         pending=plan.pending,
+        unhealthy=plan.unhealthy,
         deployed=_release.serving(actual.records) is not None,
         neighbours=list(actual.neighbours),
         companions=actual.companions,

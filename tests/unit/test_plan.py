@@ -294,6 +294,14 @@ def test_changed_and_disruptive(service: t.Any, actual: Actual, changed: bool, d
     assert (found.changed, found.disruptive) == (changed, disruptive)
 
 
+def test_what_runs_and_is_not_healthy_is_told_apart() -> None:
+    serving = dataclasses.replace(CONVERGED, containers=(running(STOP_FIRST),))
+    assert not plan(STOP_FIRST, serving, until="ship").unhealthy
+    ill = dataclasses.replace(CONVERGED, containers=(running(STOP_FIRST, healthy=False),))
+    assert plan(STOP_FIRST, ill, until="ship").unhealthy and not plan(STOP_FIRST, ill, until="ship").pending
+    assert not plan(STOP_FIRST, Actual(**PREPARED, containers=(OLD,))).unhealthy, "the one before is ill: it is replaced"
+
+
 def test_everything_that_can_refuse_comes_before_anything_that_runs_is_touched() -> None:
     steps = [step.do for step in plan(STOP_FIRST, Actual(containers=(OLD,))).steps]
     first_touch = min(steps.index(do) for do in ("rename", "withdraw", "drain", "stop", "point_config"))
