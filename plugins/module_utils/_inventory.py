@@ -99,6 +99,7 @@ def problems(
         of_roles += [(role.host, sentence) for sentence in told]
     found += merged(of_roles) + registry_problems(roles) + project_problems(roles) + socket_problems(roles, groups) + media_problems(roles)
     found += release_problems(roles) + agreement_problems(roles) + port_problems(roles, machines) + peer_problems(roles, groups)
+    found += backend_problems(roles, groups)
     return list(dict.fromkeys(found))
 
 
@@ -393,6 +394,22 @@ def release_problems(roles: t.Sequence[Role]) -> list[str]:
         for role in roles
         if isinstance(keep := role.values.get("django_uwsgi_keep_releases"), int) and keep < 2
     ]
+
+
+def backend_problems(roles: t.Sequence[Role], groups: dict[str, list[str]]) -> list[str]:
+    """A backend with a port and a group of its own asks the web servers of that group where they listen."""
+    ports = {role.host: role.values.get("nginx_port", PORTS["nginx"]["nginx_port"]) for role in roles if role.name == "nginx"}
+    found = []
+    for role in roles:
+        for item in dicts(role.values.get("haproxy_backends")) if role.name == "haproxy" else []:
+            name, group, port = (item.get(key) for key in ("name", "server_group", "port"))
+            wrong = [host for host in groups.get(str(group), []) if port and host in ports and str(ports[host]) != str(port)]
+            if wrong:
+                found.append(
+                    f"The backend {name!r} in haproxy_backends of host {role.host} asks port {port}, but nginx_port of {wrong[0]} is "
+                    f"{ports[wrong[0]]}: make them the same."
+                )
+    return found
 
 
 def agreement_problems(roles: t.Sequence[Role]) -> list[str]:

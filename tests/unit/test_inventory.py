@@ -64,6 +64,19 @@ def test_a_part_of_the_fleet_may_be_elsewhere(groups: dict[str, list[str]], else
     assert inventory.group_problems(groups, ["nginx", "postgres"], elsewhere) == expected
 
 
+def test_a_backend_asks_where_the_web_servers_listen() -> None:
+    def balancer(**backend: Any) -> inventory.Role:
+        return role("lb1", "haproxy", haproxy_backends=[{"name": "shop", "server_group": "shop_web", **backend}])
+
+    groups, webs = {"shop_web": ["web1", "web2"]}, [role("web1", nginx_port=8001), role("web2")]
+    assert inventory.backend_problems([balancer(port=8001), *webs], {"shop_web": ["web1"]}) == []
+    assert inventory.backend_problems([balancer(port="8000"), *webs], {"shop_web": ["web2"]}) == []
+    assert inventory.backend_problems([balancer(), *webs], groups) == []
+    assert inventory.backend_problems([balancer(port=8001), *webs], groups) == [
+        "The backend 'shop' in haproxy_backends of host lb1 asks port 8001, but nginx_port of web2 is 8000: make them the same."
+    ]
+
+
 def test_a_project_has_one_database_and_a_fleet_one_builder() -> None:
     def postgres(host: str, project: str) -> inventory.Role:
         return role(host, "postgres", postgres_project=project)
