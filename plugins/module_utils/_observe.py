@@ -120,8 +120,33 @@ def _companions(service: Service, found: t.Iterable[dict[str, t.Any]]) -> tuple[
     )
 
 
+@dataclasses.dataclass(frozen=True)
+class Engine:
+    """What an engine has: asked once, it will do for all services of the host."""
+
+    containers: list[dict[str, t.Any]]
+    networks: frozenset[str]
+
+
+def ask_engine(check_mode: bool = False) -> Engine | None:
+    """Nothing where there is none. In check mode, one that does not answer is not there yet."""
+    if not docker_present():
+        return None
+    try:
+        wait_for_engine(0 if check_mode else 30)
+    except EngineError:
+        if not check_mode:
+            raise
+        return None
+    return Engine(inspect_all(), frozenset(must(["docker", "network", "ls", "--format", "{{.Name}}"], "listing networks").split()))
+
+
 def observe(service: Service, check_mode: bool = False) -> Actual:
-    """What is on this host for `service`. Reads only; in check mode, an engine that does not answer is one that is not there yet."""
+    """What is on this host for `service`. Reads only."""
+    return observe_on(ask_engine(check_mode), service)
+
+
+def observe_on(engine: Engine | None, service: Service) -> Actual:
     missing = tuple(item.path for item in service.directories if not os.path.isdir(item.path))
     files = Actual(
         missing_directories=missing,
@@ -135,15 +160,9 @@ def observe(service: Service, check_mode: bool = False) -> Actual:
         withdrawn=bool(service.before_stop.withdraw) and not os.path.exists(service.before_stop.withdraw),
         **(_release_files.read(service, service.release) if service.release else {}),
     )
-    if not docker_present():
+    if engine is None:
         return files
-    try:
-        wait_for_engine(0 if check_mode else 30)
-    except EngineError:
-        if not check_mode:
-            raise
-        return files
-    found = inspect_all()
+    found = engine.containers
     _refuse_strangers(service, found)
     containers = tuple(as_container(item) for item in found if is_ours(item, service))
     keeper = next((item for item in containers if item.running and item.instance == service.instance), None)
@@ -156,7 +175,7 @@ def observe(service: Service, check_mode: bool = False) -> Actual:
         neighbours=_neighbours(service, found),
         companions=_companions(service, found),
         image_present=image_present(service.image),
-        networks=frozenset(must(["docker", "network", "ls", "--format", "{{.Name}}"], "listing networks").split()),
+        networks=engine.networks,
         release_images=_release_files.images(service) if service.release and service.release.directory else (),
         loaded=bool(keeper and service.proof and proven(service.proof, keeper.name, service.generation)),
         restart_pending=bool(keeper and service.restart_when and ask(service.restart_when, keeper.name).out.strip()),

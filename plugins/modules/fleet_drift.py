@@ -70,6 +70,7 @@ reasons:
   sample: ["nginx: reload music-nginx to config 5b1d0c2f7a90"]
 """
 
+import functools
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
@@ -105,8 +106,14 @@ def host(wanted: dict[str, t.Any]) -> Told:
     return [f"host: {', '.join(found)}"] if found else [], work.warnings
 
 
+@functools.cache
+def engine() -> _observe.Engine | None:
+    """Once for all services: nothing is changed between the questions."""
+    return _observe.ask_engine(check_mode=True)
+
+
 def services(wanted: t.Sequence[dict[str, t.Any]]) -> Told:
-    return [reason for each in map(parse, wanted) for reason in service(each, _observe.observe(each, check_mode=True))], []
+    return [reason for each in map(parse, wanted) for reason in service(each, _observe.observe_on(engine(), each))], []
 
 
 def service(wanted: Service, actual: _plan.Actual) -> list[str]:
@@ -141,8 +148,8 @@ def project(wanted: dict[str, t.Any]) -> Told:
     """Its services, too, and what the inventory has closed or taken out."""
     own = parse(wanted["service"])
     companions = _companions.companions(own, wanted["companions"])
-    actual = _observe.observe(own, check_mode=True)
-    differs = [reason for each in companions for reason in service(each, _observe.observe(each, check_mode=True))]
+    actual = _observe.observe_on(engine(), own)
+    differs = [reason for each in companions for reason in service(each, _observe.observe_on(engine(), each))]
     differs += service(own, actual)
     differs += [f"{each.name}: it is to be removed" for each in _companions.left_over(own, companions, actual.companions)]
     differs += [f"{GATEWAY}: it is to be removed"] if GATEWAY in actual.neighbours else []
