@@ -144,7 +144,8 @@ def scheduler_service(service: Service, schedule: dict[str, t.Any], options: Opt
     """Runs inside of the project's own Django, whose connection to the database decides who leads."""
     library = cronsim()
     jobs = [checked_job(name, job, library, options) for name, job in schedule.items()]
-    text = json.dumps({"lock": zlib.crc32(service["project"].encode()) % 2**31, "jobs": jobs}, indent=1) + "\n"
+    lock = zlib.crc32(service["project"].encode()) % 2**31
+    text = json.dumps({"lock": lock, "alone": options["alone"], "jobs": jobs}, indent=1) + "\n"
     start = f"import runpy; runpy.run_path('{FILES}/berth-schedule', run_name='__main__')"
     found = worker_service(service, SCHEDULER, {"manage": ["shell", "--verbosity=0", "--command", start]}, options)
     files = {**found["config"]["files"], "schedule.json": text, "berth-schedule": options["program"], "cronsim.py": source_of(library)}

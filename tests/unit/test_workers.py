@@ -9,6 +9,8 @@ import datetime
 import importlib.machinery
 import importlib.util
 import json
+import os
+import subprocess
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -24,6 +26,7 @@ from ansible_collections.berth.django.plugins.module_utils._plan import Companio
 from ansible_collections.berth.django.plugins.module_utils._spec_parse import parse
 from test_spec import spec
 
+SCHEDULER = ROOT / "roles/django_uwsgi/files/berth-schedule"
 WEB: dict[str, Any] = spec(
     name="django_uwsgi",
     image="registry/shop:0123456789abcdef",
@@ -43,6 +46,7 @@ OPTIONS = dict(
     python=["python3", "-IS"],
     entrypoint=["python3", "-IS", "berth-entrypoint"],
     schedule_memory="256m",
+    alone=False,
     schedule_stop_grace=300,
     memory="512m",
     cpus="",
@@ -149,15 +153,14 @@ AUTUMN = datetime.datetime(2026, 10, 25, 0, 30, 30, tzinfo=BERLIN)
 
 @pytest.fixture
 def schedule() -> ModuleType:
-    path = ROOT / "roles/django_uwsgi/files/berth-schedule"
-    loader = importlib.machinery.SourceFileLoader("berth_schedule", str(path))
+    loader = importlib.machinery.SourceFileLoader("berth_schedule", str(SCHEDULER))
     module = importlib.util.module_from_spec(importlib.util.spec_from_loader("berth_schedule", loader))  # type: ignore[arg-type]
     keep, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     try:
         loader.exec_module(module)
     finally:
         sys.dont_write_bytecode = keep
-    assert not list(Path(path).parent.glob("__pycache__"))
+    assert not list(SCHEDULER.parent.glob("__pycache__"))
     return module
 
 
@@ -282,3 +285,24 @@ def test_an_hour_that_comes_twice_runs_what_each_hour_runs_and_nothing_else_twic
         "25 04:00",
     ]
     assert starts(schedule, Clock(60 * 5, AUTUMN), Lock([True], [True]), cron="30 2 * * *") == ["25 02:30"]
+
+
+@pytest.mark.parametrize(("alone", "told"), [(False, "need PostgreSQL"), (True, "0 commands")])
+def test_without_postgresql_one_host_may_have_a_scheduler(alone: bool, told: str, tmp_path: Path) -> None:
+    (tmp_path / "schedule.json").write_text(json.dumps({"lock": 1, "alone": alone, "jobs": []}))
+    (tmp_path / "project.py").write_text('DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}\n')
+    environment = {
+        **os.environ,
+        "BERTH_FILES": str(tmp_path),
+        "BERTH_HEARTBEAT": str(tmp_path / "alive"),
+        "DJANGO_SETTINGS_MODULE": "project",
+        "PYTHONPATH": str(tmp_path),
+    }
+    running = subprocess.Popen(
+        [sys.executable, str(SCHEDULER)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
+    try:
+        assert running.stdout and told in running.stdout.readline()
+    finally:
+        running.terminate()
+        running.wait(timeout=20)
