@@ -11,7 +11,7 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 INVENTORY ?= inventories/lab
 # More arguments for ansible-playbook, such as ARGS='--check --diff'.
 ARGS ?=
-SCENARIOS ?= host postgres django_uwsgi nginx haproxy single default release apart
+SCENARIOS ?= host postgres django_uwsgi nginx haproxy single default release apart projects
 # The disk that the scenarios' builder keeps between them.
 export BERTH_LAB_CACHE ?= berth-molecule
 
