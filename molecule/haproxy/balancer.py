@@ -43,8 +43,8 @@ def server() -> tuple[str, int, str]:
 
 
 def workers() -> list[str]:
-    """Process ids: a reload adds one, a refused configuration must not."""
-    return sorted(on(HOST, f"docker top {name()} -eo pid | tail -n +2").split())
+    """Process ids of HAProxy, and not of a health check: a reload adds one, a refused configuration must not."""
+    return sorted(on(HOST, f"docker top {name()} -eo pid,comm | awk '$2 == \"haproxy\" {{print $1}}'").split())
 
 
 def generations() -> tuple[str, str]:
