@@ -44,11 +44,11 @@ GOOD = r"""\[notice\]|to a temporary file|"status": ?"?[123]"""
 
 
 def complaints(since: int) -> list[str]:
-    """What web servers and balancers had to say, to tell why something was lost."""
+    """What web servers, balancers and the project had to say, to tell why something was lost."""
     return [
         f"{host} {name}: {line}"
         for host in HOSTS
         for name in containers(host)
-        if "nginx" in name or "haproxy" in name or "gateway" in name
+        if any(service in name for service in ("nginx", "haproxy", "uwsgi"))
         for line in on(host, f"docker logs --since {since} {name} 2>&1 | grep -vE '{GOOD}' | tail -n 20", check=False).splitlines()
     ]
