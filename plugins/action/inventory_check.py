@@ -41,18 +41,18 @@ class ActionModule(ActionBase):
         misfits: list[tuple[str, str]] = []
         addresses: dict[str, t.Any] = {}
         machines: dict[str, str] = {}
-        elsewhere: set[str] = set()
+        elsewhere: dict[str, str] = {}
         for host in hosts:
             variables = {**task_vars["hostvars"].raw_get(host), "hostvars": task_vars["hostvars"], "groups": task_vars["groups"]}
             addresses[host] = self._address(variables)
             machines[host] = self._machine(host, variables)
-            elsewhere |= self._names(variables, "berth_elsewhere")
+            elsewhere = {**dict.fromkeys(sorted(self._names(variables, "berth_elsewhere")), host), **elsewhere}
             for group in wanted:
                 if host in groups.get(group, []) and group in GROUPS:
                     role = self._role(GROUPS[group], host, variables)
                     roles.append(role)
                     misfits += type_problems(role)
-        found = problems(groups, wanted, SINGLE, addresses, machines, roles, sorted(elsewhere))
+        found = problems(groups, wanted, SINGLE, addresses, machines, roles, elsewhere)
         found += merged(misfits)
         result["changed"] = False
         if found:

@@ -87,11 +87,11 @@ def problems(
     addresses: dict[str, t.Any],
     machines: dict[str, str],
     roles: t.Iterable[Role],
-    elsewhere: t.Collection[str] = (),
+    elsewhere: t.Mapping[str, str] | None = None,
 ) -> list[str]:
     """All of them at once, each once, in the order in which an operator would mend them."""
     roles = list(roles)
-    found = group_problems(groups, wanted, elsewhere) + single_problems(roles, single) + address_problems(addresses, machines)
+    found = group_problems(groups, wanted, elsewhere or {}) + single_problems(roles, single) + address_problems(addresses, machines)
     of_roles = []
     for role in roles:
         told = value_problems(role) + missing_problems(role) + unknown_problems(role) + secret_problems(role) + url_problems(role)
@@ -116,15 +116,21 @@ def merged(told: t.Iterable[tuple[str, str]]) -> list[str]:
     ]
 
 
-def group_problems(groups: dict[str, list[str]], wanted: t.Iterable[str], elsewhere: t.Collection[str] = ()) -> list[str]:
-    """Every wanted group has a host, unless its part is elsewhere."""
+def group_problems(groups: dict[str, list[str]], wanted: t.Iterable[str], elsewhere: t.Mapping[str, str]) -> list[str]:
+    """Every wanted group has a host, unless its part is elsewhere: name -> a host that berth_elsewhere says so for."""
     known = " and ".join(MAY_BE_ELSEWHERE)
-    found = [f"berth_elsewhere: {name!r} cannot be elsewhere, only {known} can." for name in elsewhere if name not in MAY_BE_ELSEWHERE]
+    found = [
+        f"berth_elsewhere of host {host} names {name!r}, and only {known} can be elsewhere: take it out."
+        for name, host in elsewhere.items()
+        if name not in MAY_BE_ELSEWHERE
+    ]
     for group in wanted:
         hosts = groups.get(group, [])
         away = group in elsewhere and group in MAY_BE_ELSEWHERE
         if away and hosts:
-            found.append(f"berth_elsewhere names {group!r}, and that group has hosts ({', '.join(hosts)}): take it out of one of the two.")
+            found.append(
+                f"berth_elsewhere of host {elsewhere[group]} names {group!r}, and that group has hosts ({', '.join(hosts)}): take it out of one of the two."
+            )
         elif away:
             continue
         elif group not in groups:

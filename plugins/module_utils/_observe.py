@@ -147,6 +147,7 @@ def observe(service: Service, check_mode: bool = False) -> Actual:
 
 
 def observe_on(engine: Engine | None, service: Service) -> Actual:
+    """The same, by what the engine has said before."""
     missing = tuple(item.path for item in service.directories if not os.path.isdir(item.path))
     files = Actual(
         missing_directories=missing,

@@ -29,7 +29,7 @@ def role(host: str = "web1", name: str = "nginx", options: dict[str, Any] | None
     ],
 )
 def test_groups(groups: dict[str, list[str]], expected: list[str]) -> None:
-    assert inventory.group_problems(groups, ["nginx", "postgres"]) == expected
+    assert inventory.group_problems(groups, ["nginx", "postgres"], {}) == expected
 
 
 @pytest.mark.parametrize(
@@ -48,20 +48,20 @@ def test_groups(groups: dict[str, list[str]], expected: list[str]) -> None:
         (
             {"nginx": ["web1"], "postgres": ["db1"]},
             ["postgres"],
-            ["berth_elsewhere names 'postgres', and that group has hosts (db1): take it out of one of the two."],
+            ["berth_elsewhere of host web1 names 'postgres', and that group has hosts (db1): take it out of one of the two."],
         ),
         (
             {"postgres": ["db1"]},
             ["nginx"],
             [
-                "berth_elsewhere: 'nginx' cannot be elsewhere, only postgres and haproxy can.",
+                "berth_elsewhere of host web1 names 'nginx', and only postgres and haproxy can be elsewhere: take it out.",
                 "The inventory has no group 'nginx': add it, with at least one host in it.",
             ],
         ),
     ],
 )
 def test_a_part_of_the_fleet_may_be_elsewhere(groups: dict[str, list[str]], elsewhere: list[str], expected: list[str]) -> None:
-    assert inventory.group_problems(groups, ["nginx", "postgres"], elsewhere) == expected
+    assert inventory.group_problems(groups, ["nginx", "postgres"], dict.fromkeys(elsewhere, "web1")) == expected
 
 
 def test_a_backend_asks_where_the_web_servers_listen() -> None:

@@ -287,7 +287,7 @@ def test_an_hour_that_comes_twice_runs_what_each_hour_runs_and_nothing_else_twic
     assert starts(schedule, Clock(60 * 5, AUTUMN), Lock([True], [True]), cron="30 2 * * *") == ["25 02:30"]
 
 
-@pytest.mark.parametrize(("alone", "told"), [(False, "need PostgreSQL"), (True, "0 commands")])
+@pytest.mark.parametrize(("alone", "told"), [(False, "django_uwsgi_schedule needs PostgreSQL"), (True, "0 commands")])
 def test_without_postgresql_one_host_may_have_a_scheduler(alone: bool, told: str, tmp_path: Path) -> None:
     (tmp_path / "schedule.json").write_text(json.dumps({"lock": 1, "alone": alone, "jobs": []}))
     (tmp_path / "project.py").write_text('DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}\n')
