@@ -18,25 +18,10 @@ import typing as t
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-PROJECT = re.compile(r"[a-z][a-z0-9-]{1,29}")
-SHORTEST_SECRET = 12
-SHORTEST_SECRET_KEY = 50
-NEW_SECRET = "make a value with `openssl rand -hex 32` and keep it in a vault file"  # noqa: S105
+from ansible_collections.berth.django.plugins.module_utils._inventory_secrets import is_secret, secrets_in, weakness
 
-# Compared with the secret in lower case, without anything but letters and with digits at its end removed ("Password-123!" is "password").
-GUESSED_FIRST = frozenset(
-    """
-    admin administrator berth changeit changeme default django haproxy hunter lab letmein music nginx none null pass passphrase passw passwd
-    password postgres postgresql pw qwerty qwertyuiop root secret secretkey secretpassword superuser supersecret test todo user welcome xxx
-    """.split()
-)
-# A value that still says what it should be replaced by, or that Django itself calls insecure.
-PLACEHOLDER = re.compile(
-    r"change.?(me|it|this)|replace.?(me|with|this)|your.?(secret|password|key)|example|placeholder|insert.?here|fill.?in|^<.*>$|django-insecure",
-    re.IGNORECASE,
-)
-# Entries of a dict of secrets that are kept there for company but are no secrets: a user's or a host's name.
-NOT_SECRET = re.compile(r"(^|_)(user|username|host|hostname|name|port|email|from)$", re.IGNORECASE)
+PROJECT = re.compile(r"[a-z][a-z0-9-]{1,29}")
+NEW_SECRET = "make a value with `openssl rand -hex 32` and keep it in a vault file"  # noqa: S105
 
 # What a role is told of another service -> what that one is told itself.
 AGREE = {
@@ -129,7 +114,8 @@ def group_problems(groups: dict[str, list[str]], wanted: t.Iterable[str], elsewh
         away = group in elsewhere and group in MAY_BE_ELSEWHERE
         if away and hosts:
             found.append(
-                f"berth_elsewhere of host {elsewhere[group]} names {group!r}, and that group has hosts ({', '.join(hosts)}): take it out of one of the two."
+                f"berth_elsewhere of host {elsewhere[group]} names {group!r}, and that group has hosts ({', '.join(hosts)}): "
+                "take it out of one of the two."
             )
         elif away:
             continue
@@ -259,48 +245,6 @@ def secret_problems(role: Role) -> list[str]:
             if reason and where not in role.accepted:
                 found.append(f"{where} of host {role.host} is weak ({reason}): {NEW_SECRET}.")
     return found
-
-
-def secrets_in(where: str, value: t.Any, option: dict[str, t.Any]) -> t.Iterator[tuple[str, str]]:
-    """(dotted name, value) of the secrets inside one option's value."""
-    if isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from secrets_in(f"{where}[{index}]", item, option)
-    elif isinstance(value, dict):
-        inner = option.get("options") or {}
-        for key, item in value.items():
-            yield from secrets_in(f"{where}.{key}", item, inner.get(key, {} if inner else option))
-    elif is_secret(where, option):
-        # YAML makes null of nothing, and numbers and booleans of some passwords.
-        yield where, "" if value is None else str(value)
-
-
-def is_secret(where: str, option: dict[str, t.Any]) -> bool:
-    return bool(option.get("no_log")) and not NOT_SECRET.search(where.rpartition(".")[2])
-
-
-def weakness(where: str, secret: str) -> str | None:
-    """Why a stranger would guess it, or None. Of a URL, its password counts."""
-    if re.match(r"[a-z0-9+.-]+://", secret):
-        try:
-            secret = urlsplit(secret).password or ""
-        except ValueError:
-            return None
-        if not secret:
-            return None
-    if PLACEHOLDER.search(secret):
-        return "it is a placeholder"
-    letters = re.sub(r"[^a-z]", "", re.sub(r"[\W\d_]+$", "", secret.lower()))
-    if letters in GUESSED_FIRST and len(letters) * 2 >= len(secret):
-        return "it is among the first that are tried"
-    shortest = SHORTEST_SECRET_KEY if re.search(r"secret_key$", where, re.IGNORECASE) else SHORTEST_SECRET
-    if len(secret) < shortest:
-        return f"it has {len(secret)} characters, and needs {shortest}"
-    if secret.isdigit():
-        return "it has digits only"
-    if len(set(secret)) < 5:
-        return "it has fewer than 5 different characters"
-    return None
 
 
 def registry_problems(roles: t.Sequence[Role]) -> list[str]:

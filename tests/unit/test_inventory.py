@@ -11,6 +11,7 @@ import pytest
 from _paths import ROOT
 from _render import load_yaml
 from ansible_collections.berth.django.plugins.module_utils import _inventory as inventory
+from ansible_collections.berth.django.plugins.module_utils._inventory_secrets import weakness
 
 STRONG = "vQ3nT8zLx0pKw5Rb"
 STRONG_KEY = "k9XvQ3nT8zLx0pKw5Rb7HsYd2MfGjCa4Ue6WiOoPl1ZqVtBnEr8SyDhA"
@@ -171,7 +172,7 @@ def test_addresses(addresses: dict[str, Any], words: list[str]) -> None:
     ],
 )
 def test_weakness(name: str, secret: str, reason: str | None) -> None:
-    assert inventory.weakness(name, secret) == reason
+    assert weakness(name, secret) == reason
 
 
 @pytest.mark.parametrize(

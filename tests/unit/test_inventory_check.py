@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 import yaml
 from _paths import ROOT
-from ansible_collections.berth.django.plugins.module_utils._inventory import weakness
+from ansible_collections.berth.django.plugins.module_utils._inventory_secrets import weakness
 
 ALL = "group_vars/all/"
 SECRETS = ("registry", "postgres_superuser", "postgres", "django_secret_key", "django_superuser", "haproxy_stats")
