@@ -18,8 +18,9 @@ CLIENT = (fleet.ROOT / "molecule" / "shared" / "over_uwsgi.py").read_text()
 HOSTS = fleet.GROUPS.get("django_uwsgi", [])
 
 
-def ask(host: str, uri: str, method: str = "GET", name: str = "") -> fleet.Answer:
-    words = [SOCKET, name or fleet.FLEET["server_name"], uri, method]
+def ask(host: str, uri: str, method: str = "GET", name: str = "", trickle: int = 0) -> fleet.Answer:
+    """An answer, if there is one. `trickle`: kilobytes of a body, which take a fifth of a second each."""
+    words = [SOCKET, name or fleet.FLEET["server_name"], uri, method, str(trickle)]
     command = [*fleet.ssh(host), "python3 - " + shlex.join(words)]
     outcome = subprocess.run(command, input=CLIENT, capture_output=True, text=True, check=False)
     assert outcome.returncode == 0, outcome.stderr

@@ -8,7 +8,9 @@ from __future__ import annotations
 import contextlib
 import re
 import shutil
+import time
 import typing as t
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -137,6 +139,35 @@ def test_killed_worker_and_master_come_back() -> None:
     on(WEB, f"kill -KILL {before}")
     until(lambda: inspect(WEB, name)["State"]["Pid"] not in (0, before), 30, "the restart policy brings it back")
     until(lambda: ask(WEB, "/api/music/").status == 200, 60, "it answers")
+
+
+@pytest.mark.long
+def test_a_request_that_never_ends_is_given_up_and_harms_no_other() -> None:
+    assert converge(variables={"django_uwsgi_harakiri": 2}).rc == 0
+    with under_load(WEB, "/api/music/") as seen:
+        began = time.monotonic()
+        with pytest.raises(AssertionError, match="IndexError"):  # closed without an answer
+            ask(WEB, "/api/slow/?seconds=10")
+        assert time.monotonic() - began < 8
+    assert seen["sent"] > 100 and not seen["lost"], seen["lost"][:5]
+
+
+def uploads(number: int) -> list[str]:
+    """What became of uploads that take two seconds, while others ask."""
+    with under_load(WEB, "/api/music/", clients=1) as seen, ThreadPoolExecutor(number) as clients:
+        asked = [clients.submit(ask, WEB, "/api/music/", method="POST", trickle=10) for _ in range(number)]
+    return [str(error) for error in (one.exception() for one in asked) if error] + seen["lost"]
+
+
+@pytest.mark.long
+def test_threads_do_not_end_each_others_uploads() -> None:
+    """The naive way is harakiri with threads, as uWSGI's documentation has it."""
+    threads = {"django_uwsgi_processes": 1, "django_uwsgi_threads": 4}
+    assert converge(variables=threads).rc == 0
+    assert uploads(3) == []
+    assert converge(variables={**threads, "django_uwsgi_options": {"harakiri": 60}}).rc == 0
+    assert uploads(3), "harakiri and threads go together now: set it"
+    assert converge().rc == 0
 
 
 @pytest.mark.long

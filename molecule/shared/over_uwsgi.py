@@ -27,8 +27,8 @@ def connect(path, timeout):
     return socket.create_connection((address, int(port)), timeout)
 
 
-def ask(path, host, uri, method="GET", timeout=15):
-    """(status, headers, body) of one request, with no retry."""
+def ask(path, host, uri, method="GET", timeout=15, trickle=0):
+    """(status, headers, body) of one request, with no retry. `trickle` kB of a body go out slowly, five in a second."""
     uri, _, query = uri.partition("?")
     variables = {
         "REQUEST_METHOD": method,
@@ -40,10 +40,14 @@ def ask(path, host, uri, method="GET", timeout=15):
         "SERVER_PORT": "80",
         "HTTP_HOST": host,
         "REMOTE_ADDR": "127.0.0.1",
+        **({"CONTENT_LENGTH": str(trickle * 1000)} if trickle else {}),
     }
     body = b"".join(struct.pack("<H", len(part)) + part for item in variables.items() for part in (text.encode() for text in item))
     with connect(path, timeout) as connection:
         connection.sendall(struct.pack("<BHB", 0, len(body), 0) + body)
+        for _ in range(trickle):
+            time.sleep(0.2)
+            connection.sendall(b"x" * 1000)
         answer = b""
         while chunk := connection.recv(65536):
             answer += chunk
@@ -83,4 +87,4 @@ if __name__ == "__main__":
     if sys.argv[1] == "--load":
         print(json.dumps(load(*sys.argv[4:7], sys.argv[2], int(sys.argv[3]))))
     else:
-        print(json.dumps(ask(*sys.argv[1:5])))
+        print(json.dumps(ask(*sys.argv[1:5], trickle=int(*sys.argv[5:] or [0]))))
