@@ -137,8 +137,11 @@ def test_restart_of_the_docker_daemon_stops_nothing() -> None:
 
 @pytest.mark.parametrize(
     "variables",
-    [{"django_uwsgi_processes": 3}, {"nginx_memory": "200m"}, {"haproxy_memory": "200m"}],
-    ids=["the app beside the old one", "nginx, host by host", "HAProxy beside the old one"],
+    [
+        pytest.param({"django_uwsgi_processes": 3}, id="the app beside the old one"),
+        pytest.param({"nginx_memory": "200m"}, id="nginx, host by host"),
+        pytest.param({"haproxy_memory": "200m"}, id="HAProxy beside the old one", marks=pytest.mark.long),
+    ],
 )
 def test_replaced_under_load_without_loss(variables: dict[str, Any]) -> None:
     """Two web hosts, clients that keep their connections and clients that do not, none of which asks twice."""
