@@ -45,6 +45,11 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
     ("unknown postgres setting", {"postgres_settings": {"no_such_setting": 1}}, ["no_such_setting"]),
     ("pg_hba", {"postgres_hba": ["host all all 10.0.0.0/33 scram-sha-256"]}, ["10.0.0.0/33"]),
     ("missing image", {"nginx_image": "127.0.0.1:1/no/such:image"}, ["127.0.0.1:1/no/such:image"]),
+    (
+        "shared uploads on the host's own disk",
+        {"django_uwsgi_media": [{"url": "/media/", "root": "/srv/media", "path": "/srv/uploads", "shared": True}]},
+        ["/srv/uploads is to be shared", "Mount what they share"],
+    ),
     ("never healthy", {"django_uwsgi_health_path": "/no/such/page/"}, ["healthy"]),
     ("missing WSGI module", {"django_uwsgi_wsgi_module": "no_such_module.wsgi"}, ["no_such_module"]),
     ("failing manage.py", {"django_uwsgi_settings_module": "no_such_settings"}, ["no_such_settings"]),

@@ -150,6 +150,7 @@ def observe_on(engine: Engine | None, service: Service) -> Actual:
     """The same, by what the engine has said before."""
     missing = tuple(item.path for item in service.directories if not os.path.isdir(item.path))
     files = Actual(
+        unmounted=_unmounted(service),
         missing_directories=missing,
         config_files=_files.read_files(f"{service.config_root}/current") if service.reload else {},
         config_current=_files.link_target(f"{service.config_root}/current") if service.reload else "",
@@ -181,6 +182,22 @@ def observe_on(engine: Engine | None, service: Service) -> Actual:
         loaded=bool(keeper and service.proof and proven(service.proof, keeper.name, service.generation)),
         restart_pending=bool(keeper and service.restart_when and ask(service.restart_when, keeper.name).out.strip()),
     )
+
+
+def _unmounted(service: Service) -> tuple[str, ...]:
+    """What the hosts share, and is on the file system where this host keeps what is its own."""
+    if not service.shared:
+        return ()
+    points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
+    own = mount_point(service.directory, points)
+    return tuple(path for path in service.shared if mount_point(path, points) == own)
+
+
+def mount_point(path: str, points: t.Sequence[str]) -> str:
+    """The one of these mount points that a path is below. mountinfo writes a space as \\040."""
+    path = os.path.realpath(path)
+    found = (point for point in (each.replace(r"\040", " ") for each in points) if f"{path}/".startswith(f"{point.rstrip('/')}/"))
+    return max(found, key=len)
 
 
 def _pinned_files(service: Service, container: Container | None) -> dict[str, str]:

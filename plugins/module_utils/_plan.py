@@ -59,6 +59,7 @@ class Actual:
     companions: tuple[Companion, ...] = ()
     image_present: bool = False
     networks: frozenset[str] = frozenset()
+    unmounted: tuple[str, ...] = ()
     missing_directories: tuple[str, ...] = ()
     config_files: dict[str, str] = field(default_factory=dict)
     config_current: str = ""
@@ -209,6 +210,7 @@ def remove(service: Service, actual: Actual) -> Plan:
 
 def _prepare(service: Service, actual: Actual) -> list[Step]:
     return [
+        *(Step("refuse_unmounted", path) for path in actual.unmounted),
         *([] if actual.image_present else [Step("pull", service.image)]),
         *(Step("network", item.name) for item in service.networks if item.name not in actual.networks),
         *(Step("directory", path) for path in actual.missing_directories if not _of_instance(service, path)),
@@ -360,6 +362,7 @@ def _sentences(service: Service, steps: list[Step], keeper: Container | None, ot
     else:
         sentences = []
     words = {
+        "refuse_unmounted": "{0} would be refused: what the hosts share is not mounted there",
         "pull": "pull {0}",
         "network": "create network {0}",
         "directory": "make directory {0}",

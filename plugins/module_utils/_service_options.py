@@ -126,6 +126,7 @@ SERVICE_ARGUMENT_SPEC: dict[str, t.Any] = dict(
     proof=dict(type="dict", options=_PROBE_OPTIONS),
     restart_when=dict(type="dict", options=dict(command=dict(type="list", elements="str", required=True))),
     hints=dict(type="dict", default={}),
+    shared=dict(type="list", elements="str", default=[]),
     replace=dict(type="str", choices=["stop_first", "beside"], default="stop_first"),
     switch=dict(
         type="list",

@@ -184,6 +184,7 @@ class Service:
     release: Release | None = None
     before_stop: BeforeStop = BeforeStop()
     hints: dict[str, str] = field(default_factory=dict)
+    shared: tuple[str, ...] = ()
     instance: str = ""
 
     @property
@@ -257,6 +258,7 @@ _NOT_IN_THE_CONTAINER = frozenset(
         "release",
         "before_stop",
         "hints",
+        "shared",
         "instance",
     )
 )

@@ -139,6 +139,7 @@ def parse(values: dict[str, t.Any]) -> Service:
         restart_when=_probe(given.get("restart_when")),
         switch=tuple(Link(item["link"], item["target"], item.get("previous") or "") for item in given.get("switch", ())),
         release=Release(**given["release"]) if given.get("release") else None,
+        shared=tuple(given.get("shared", ())),
         before_stop=BeforeStop(
             withdraw=before_stop.get("withdraw") or "",
             settle=before_stop.get("settle", 0),

@@ -24,6 +24,13 @@ VALIDATION_TIMEOUT = 120
 PULL_TIMEOUT = 900
 
 
+def _refuse_unmounted(execution: Execution, path: str) -> None:
+    raise EngineError(
+        f"{path} is to be shared by the hosts of {execution.service.name}, and is on the same file system of this host as "
+        f"{execution.service.directory}: what is stored there, no other host would have. Mount what they share, and run again."
+    )
+
+
 def _pull(execution: Execution, image: str) -> None:
     outcome = run(argv_of.pull(image, os.path.isdir(argv_of.DOCKER_CONFIG)), timeout=PULL_TIMEOUT)
     if outcome.rc != 0 and not image_present(image):
@@ -99,6 +106,7 @@ def _port_holder(port: int) -> str:
 
 
 STEPS: dict[str, Step] = {
+    "refuse_unmounted": _refuse_unmounted,
     "pull": _pull,
     "network": _network,
     "directory": _directory,

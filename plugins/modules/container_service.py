@@ -403,6 +403,14 @@ options:
         type: dict
         default: {}
         version_added: 0.2.0
+      shared:
+        description: >-
+          Directories that other hosts of the service have, too. One that is on the same file system as O(service.directory) is refused
+          before anything is touched, since what all hosts share is not mounted there.
+        type: list
+        elements: str
+        default: []
+        version_added: 0.2.0
       switch:
         description: Relative symbolic links on the host that are renamed into place when the new instance is healthy.
         type: list

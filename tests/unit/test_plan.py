@@ -8,7 +8,8 @@ import json
 import typing as t
 
 import pytest
-from ansible_collections.berth.django.plugins.module_utils._plan import Actual, Container, Plan, plan, remove, roll_back
+from ansible_collections.berth.django.plugins.module_utils._observe import mount_point
+from ansible_collections.berth.django.plugins.module_utils._plan import Actual, Container, Plan, Step, plan, remove, roll_back
 from ansible_collections.berth.django.plugins.module_utils._release import Record, UnderWay
 from ansible_collections.berth.django.plugins.module_utils._spec import create_spec
 from ansible_collections.berth.django.plugins.module_utils._spec_parse import parse
@@ -214,6 +215,20 @@ WITH_PREVIOUS = dataclasses.replace(RELEASED, switch=(RELEASED.switch[0], datacl
 def test_nobody_is_led_to_the_instance_before_when_it_drains(name: str, planned: Plan, steps: list[str]) -> None:
     assert [step.do for step in planned.steps][: len(steps)] == steps, name
     assert [step.target for step in planned.steps if step.do == "unlink"] == (["/before"] if "unlink" in steps else []), name
+
+
+def test_what_is_not_mounted_is_refused_before_anything_else() -> None:
+    steps = plan(RELEASED, dataclasses.replace(FOUND, unmounted=("/srv/shared/media",))).steps
+    assert steps[0] == Step("refuse_unmounted", "/srv/shared/media")
+    assert "refuse_unmounted" not in [step.do for step in plan(RELEASED, FOUND).steps]
+
+
+@pytest.mark.parametrize(
+    ("path", "point"),
+    [("/srv/shared/media", "/srv/shared"), ("/srv/shared", "/srv/shared"), ("/srv/shared2", "/"), ("/mnt/my disk/x", r"/mnt/my\040disk")],
+)
+def test_mount_point_of_a_path(path: str, point: str) -> None:
+    assert mount_point(path, ["/", "/srv/shared", r"/mnt/my\040disk"]) == point.replace(r"\040", " ")
 
 
 def test_directories_of_an_instance_are_made_with_its_container() -> None:
