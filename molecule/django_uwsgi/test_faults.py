@@ -115,8 +115,7 @@ def refused(source: Path, words: list[str]) -> None:
     assert run.rc != 0, run.told
     assert all(word in run.errors for word in words), run.errors
     failed = re.findall(r"^fatal: \[(\S+)\]", run.errors, re.MULTILINE)
-    closing = " ".join(run.errors.split()).count("was not brought")
-    assert len(failed) - closing <= len(set(failed)) >= closing, f"more than one error and one closing sentence of a host:\n{run.errors}"
+    assert all(failed.count(host) <= 2 for host in failed), f"more than one error and one closing sentence of a host:\n{run.errors}"
 
 
 def test_change_of_settings_loses_no_request() -> None:
@@ -146,7 +145,7 @@ def test_a_request_that_never_ends_is_given_up_and_harms_no_other() -> None:
     assert converge(variables={"django_uwsgi_harakiri": 2}).rc == 0
     with under_load(WEB, "/api/music/") as seen:
         began = time.monotonic()
-        with pytest.raises(AssertionError, match="IndexError"):  # closed without an answer
+        with pytest.raises(AssertionError, match="closed without an answer"):
             ask(WEB, "/api/slow/?seconds=10")
         assert time.monotonic() - began < 8
     assert seen["sent"] > 100 and not seen["lost"], seen["lost"][:5]

@@ -104,8 +104,11 @@ def test_a_worker_that_cannot_start_stops_the_release() -> None:
 def test_a_rollback_is_about_one_project() -> None:
     run = playbook(name="playbooks/rollback.yml")
     assert run.rc != 0 and "--limit" in run.out, run.told
+    long = sites.work(25)
     run = playbook("--limit", "press", name="playbooks/rollback.yml")
     assert run.rc == 0, run.told
+    (job,) = until(lambda: [job for job in sites.jobs() if job["text"] == long and job["copies"]], 30, "what a worker had in hand is done")
+    assert job["copies"] == 1 and "version 2" in job["printed_by"], "by the release that had begun it"
     assert {project: sites.version(project) for project in PROJECTS} == {**dict.fromkeys(PROJECTS, "2"), "press": "1", "club": "3"}
     mark = sites.write("press")
     until(

@@ -12,6 +12,7 @@ import sites
 from fleet import FLEET, GROUPS, on, playbook, until
 
 PROJECTS = list(sites.PAGES)
+IMPRINT = "Ink & Sons = 100%? \"b\" 'c' #d $HOME ${PATH} `e` \\f"
 
 
 @pytest.mark.parametrize("project", PROJECTS)
@@ -22,8 +23,15 @@ def test_its_page_a_row_and_a_static_file(project: str) -> None:
     assert found.status == 200 and found.body and "max-age" in found.headers.get("cache-control", ""), f"not from nginx: {found}"
 
 
+def test_commands_of_the_first_deploy_ran_once_and_those_of_other_fleets_did_not() -> None:
+    """A second time, they would have failed the release (test_releases.py deploys it again)."""
+    users = "docker exec guestbook-postgres psql -XAt -U postgres -d guestbook -c 'SELECT username, is_superuser FROM auth_user'"
+    assert on("guestbook-db1", users) == "host|t"
+
+
 def test_a_host_name_is_of_two_projects_by_path() -> None:
     assert "Club, version 1" in sites.ask("", "/about", host="example.org").text
+    assert sites.ask("", sites.STATIC["club"], host="example.org").body == sites.static("club").body
     assert "Brochure, version 1" in sites.ask("", "/", host="example.org").text
 
 
@@ -46,10 +54,14 @@ def test_workers_work_and_each_job_is_done_once() -> None:
     marks = [sites.write("press") for _ in range(8)]
     printed = until(lambda: [job for job in sites.jobs() if job["text"] in marks and job["copies"]] or None, 30, "a job is printed")
     until(lambda: all(job["copies"] for job in sites.jobs() if job["text"] in marks), 30, "all of them are")
-    assert {job["copies"] for job in sites.jobs() if job["text"] in marks} == {1} and "Ink & Sons = 100%" in printed[0]["printed_by"]
+    assert {job["copies"] for job in sites.jobs() if job["text"] in marks} == {1} and IMPRINT in printed[0]["printed_by"]
     for host in GROUPS["press_web"]:
         names = on(host, "docker ps --format '{{.Names}} {{.Status}}' | grep ^press-worker-").splitlines()
         assert len(names) == 3 and all("(healthy)" in name for name in names), names
+        secrets = "find /srv/berth/press -path '*/secrets/*' -type f"
+        search = 'docker ps --quiet | xargs docker inspect | grep -qFf "$file" && echo "$file"'
+        assert on(host, f"{secrets} | while read -r file; do {search}; done; true") == "", "inspect shows a secret"
+        assert on(host, f"{secrets} | wc -l") != "0"
 
 
 def test_a_scheduled_command_runs_once_on_the_whole_fleet() -> None:

@@ -34,7 +34,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["callable", "django_uwsgi_wsgi_module"],
     ),
     "a requirement that does not exist": (
-        {"django_uwsgi_extra_requirements": ["no-such-package-of-anybody==9.9"]},
+        {"django_uwsgi_extra_requirements": ["no-such-package-of-anybody==9.9"], "django_uwsgi_require_hashes": False},
         ["no-such-package-of-anybody", "django_uwsgi_extra_requirements"],
     ),
     "a library that is missing while packages are built": (
@@ -42,7 +42,10 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         ["pg_config", "django_uwsgi_build_packages"],
     ),
     "a library that is missing when it runs": ({"django_uwsgi_run_packages": []}, ["libpq.so.5", "django_uwsgi_run_packages"]),
-    "static files that are collected elsewhere": ({"django_uwsgi_env": {}, "django_uwsgi_static_root": "/app/static"}, ["django_uwsgi_"]),
+    "a requirement without its hash": (
+        {"django_uwsgi_extra_requirements": ["no-such-package-of-anybody==9.9"]},
+        ["no-such-package-of-anybody", "django_uwsgi_require_hashes"],
+    ),
     "a health path that is no page": ({"django_uwsgi_health_path": "/nothing"}, ["/nothing answered 404", "django_uwsgi_health_path"]),
     # Nothing of it is in the project's log.
     "a page that fails": (
@@ -67,3 +70,13 @@ def test_the_first_error_names_the_variable(what: str) -> None:
     assert run.rc != 0 and all(word in said for word in words), run.told
     assert "Traceback" not in run.out.replace("Traceback (most recent call last):", "", 1), "one is enough"
     assert processes() == before and sites.version("club") != "", run.told
+
+
+@pytest.mark.long
+def test_static_files_that_are_collected_elsewhere() -> None:
+    """Its source says where: a directory of its image, which nobody may write to."""
+    before = processes()
+    run = playbook("--limit", "builder:gallery", name="playbooks/deploy.yml", variables={"django_uwsgi_static_root": "/srv/static"})
+    said = " ".join(run.errors.split())
+    assert run.rc != 0 and "/app/backend/collected" in said and "set django_uwsgi_static_root" in said, run.told
+    assert processes() == before and sites.version("gallery") != "", run.told

@@ -51,6 +51,8 @@ def ask(path, host, uri, method="GET", timeout=15, trickle=0):
         answer = b""
         while chunk := connection.recv(65536):
             answer += chunk
+    if not answer:
+        raise ConnectionError("closed without an answer")
     head, _, content = answer.partition(b"\r\n\r\n")
     lines = head.decode("latin-1").split("\r\n")
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines[1:])}

@@ -95,6 +95,7 @@ def migrate(request: dict[str, t.Any]) -> dict[str, t.Any]:
     """What would run (with its SQL, when asked), or runs it under the lock."""
     connection = connected(request["database"])
     check_deploy(request["check_deploy"], request["silenced_checks"])
+    refuse_empty_packages(connection)
     if not request["apply"]:
         return {"plan": describe(connection, request)}
     with locked(connection, request) as waited_for:
@@ -141,6 +142,25 @@ def planned(executor: t.Any, request: dict[str, t.Any]) -> list[tuple[t.Any, boo
     else:
         targets = loader.graph.leaf_nodes()
     return executor.migration_plan(targets)
+
+
+def refuse_empty_packages(connection: t.Any) -> None:
+    """An app that has a package of migrations, and none in it: Django would make no table for it, and not complain."""
+    from django.apps import apps
+    from django.db import router
+    from django.db.migrations.loader import MigrationLoader
+
+    loader = MigrationLoader(connection)
+    for label in sorted(loader.migrated_apps - {app for app, _name in loader.disk_migrations}):
+        models = router.get_migratable_models(apps.get_app_config(label), connection.alias)
+        tables = {model._meta.db_table for model in models if model._meta.can_migrate(connection)}
+        missing = sorted(tables - {*connection.introspection.table_names()})
+        if missing:
+            raise Refused(
+                f"the package of migrations of {label} is empty, so that nothing makes its tables ({', '.join(missing)}). Where the source "
+                f"cannot be changed: MIGRATION_MODULES = {{'{label}': None}} in a file of django_uwsgi_settings_files, and the command "
+                "migrate --run-syncdb in django_uwsgi_after_migrate"
+            )
 
 
 def found(loader: t.Any, app: str, name: str) -> tuple[str, str]:

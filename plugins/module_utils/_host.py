@@ -82,13 +82,15 @@ def _major(release: t.Mapping[str, str]) -> int:
 def merge_daemon(text: str, wanted: t.Mapping[str, t.Any]) -> tuple[str, list[str]]:
     """daemon.json with `wanted` merged in, and the top-level keys that change. What somebody else set stays."""
     try:
-        current = json.loads(text) if text.strip() else {}
+        current = before = json.loads(text) if text.strip() else {}
     except ValueError as error:
         raise ValueError(f"/etc/docker/daemon.json is not JSON ({error}): correct or remove it.") from None
     if not isinstance(current, dict):
         raise ValueError("/etc/docker/daemon.json is not a JSON object: correct or remove it.")
+    if wanted.get("log-driver", current.get("log-driver")) != current.get("log-driver"):
+        current = {key: value for key, value in current.items() if key != "log-opts"}  # of another driver: the engine would refuse them
     merged = {**current, **{key: _merge(current.get(key), value) for key, value in wanted.items()}}
-    changed = sorted(key for key in merged if key not in current or merged[key] != current[key])
+    changed = sorted(key for key in {*merged, *before} if merged.get(key) != before.get(key))
     return (json.dumps(merged, indent=2, sort_keys=True) + "\n" if changed else text), changed
 
 

@@ -189,13 +189,14 @@ def _unmounted(service: Service) -> tuple[str, ...]:
     if not service.shared:
         return ()
     points = [line.split()[4] for line in Path("/proc/self/mountinfo").read_text().splitlines()]
-    own = mount_point(service.directory, points)
-    return tuple(path for path in service.shared if mount_point(path, points) == own)
+    own = ("/", mount_point(os.path.realpath(service.directory), points))
+    # Links are followed only where a path seems to be on the host's own disk: a network file system that is away would not answer.
+    local = (path for path in service.shared if mount_point(os.path.normpath(path), points) in own)
+    return tuple(path for path in local if mount_point(os.path.realpath(path), points) in own)
 
 
 def mount_point(path: str, points: t.Sequence[str]) -> str:
     """The one of these mount points that a path is below. mountinfo writes a space as \\040."""
-    path = os.path.realpath(path)
     found = (point for point in (each.replace(r"\040", " ") for each in points) if f"{path}/".startswith(f"{point.rstrip('/')}/"))
     return max(found, key=len)
 

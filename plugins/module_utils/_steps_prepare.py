@@ -26,8 +26,8 @@ PULL_TIMEOUT = 900
 
 def _refuse_unmounted(execution: Execution, path: str) -> None:
     raise EngineError(
-        f"{path} is to be shared by the hosts of {execution.service.name}, and is on the same file system of this host as "
-        f"{execution.service.directory}: what is stored there, no other host would have. Mount what they share, and run again."
+        f"{path} is to be shared by the hosts of {execution.service.name}, and is on a disk of this host: no other one would have what is "
+        "stored there. Mount what they share, and run again."
     )
 
 

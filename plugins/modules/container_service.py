@@ -405,8 +405,8 @@ options:
         version_added: 0.2.0
       shared:
         description: >-
-          Directories that other hosts of the service have, too. One that is on the same file system as O(service.directory) is refused
-          before anything is touched, since what all hosts share is not mounted there.
+          Directories that other hosts of the service have, too. One that is on the root file system, or on the one of O(service.directory),
+          is refused before anything is touched, since what all hosts share is not mounted there.
         type: list
         elements: str
         default: []

@@ -102,6 +102,18 @@ def test_refused(ask: Ask, options: dict[str, Any], error: str, apply: bool) -> 
     assert ask("migrate", apply=apply, **options)["error"].startswith(error)
 
 
+@pytest.mark.parametrize("apply", [True, False])
+def test_a_package_of_migrations_with_none_in_it(ask: Ask, project: Path, apply: bool) -> None:
+    """Django says nothing about it, and the first page that needs the table fails."""
+    (project / "songs" / "migrations" / "0001_initial.py").unlink()
+    error = ask("migrate", apply=apply)["error"]
+    assert error.startswith("the package of migrations of songs is empty, so that nothing makes its tables (songs_song"), error
+    assert "MIGRATION_MODULES = {'songs': None} in a file of django_uwsgi_settings_files" in error
+    (project / "site_settings" / "overlay.py").write_text("from site_settings.settings import *\nMIGRATION_MODULES = {'songs': None}\n")
+    environment = {"HTTPS": "true", "ALLOWED_HOSTS": "example.com", "DJANGO_SETTINGS_MODULE": "site_settings.overlay"}
+    assert "error" not in ask("migrate", apply=apply, environment=environment)
+
+
 def test_conflict(ask: Ask, release: Release) -> None:
     for name in ("0002_one", "0002_two"):
         release.add_migration(name, "0001_initial", "")

@@ -52,6 +52,13 @@ def test_os_release() -> None:
 
 
 MERGES: list[tuple[str, dict[str, Any], dict[str, Any], list[str], str]] = [
+    (  # options of one driver are errors for another
+        '{"log-driver": "json-file", "log-opts": {"max-size": "1m"}}',
+        {"log-driver": "journald"},
+        {"log-driver": "journald"},
+        ["log-driver", "log-opts"],
+        "restart",
+    ),
     ("", {"live-restore": True}, {"live-restore": True}, ["live-restore"], "reload"),
     ('{"live-restore": true}', {"live-restore": True}, {"live-restore": True}, [], ""),
     ('{"data-root": "/d"}', {"log-driver": "local"}, {"data-root": "/d", "log-driver": "local"}, ["log-driver"], "restart"),

@@ -227,6 +227,7 @@ def test_each_base_has_a_cache_of_its_own() -> None:
 # --- which indexes are asked ------------------------------------------------------------------------------------------------------------
 
 OWN = "--index-url https://own.example.com/simple\n--extra-index-url=https://more.example.com/simple\nDjango\n"
+THEIRS = ", as the project's files say (django_uwsgi_index: public asks the public one instead)"
 PUBLIC = (
     "asked: the public index, as django_uwsgi_index says; not asked: https://more.example.com/simple and https://own.example.com/simple, "
     "which the project names (django_uwsgi_index: project asks it)"
@@ -238,7 +239,7 @@ ASKED: list[tuple[str, str, Any, dict[str, str], str]] = [
         OWN,
         Indexes(),  # nothing that could win
         {"UV_DEFAULT_INDEX": "https://own.example.com/simple", "UV_INDEX": "https://more.example.com/simple"},
-        "asked: https://more.example.com/simple and https://own.example.com/simple",
+        "asked: https://more.example.com/simple and https://own.example.com/simple" + THEIRS,
     ),
     (
         "fleet",
@@ -262,14 +263,14 @@ ASKED: list[tuple[str, str, Any, dict[str, str], str]] = [
         OWN,
         FLEET,
         {"UV_DEFAULT_INDEX": "https://own.example.com/simple", "UV_INDEX": f"https://more.example.com/simple {FLEET.extra[0]}"},
-        "asked: https://more.example.com/simple and https://extra.example.com/simple and https://own.example.com/simple",
+        "asked: https://more.example.com/simple and https://extra.example.com/simple and https://own.example.com/simple" + THEIRS,
     ),
     (  # the fleet's login is for the server, not for one address of it
         "project",
         "-i https://mirror.example.com/team/simple\nDjango\n",
         FLEET,
         {"UV_DEFAULT_INDEX": "https://me:s3%40cret@mirror.example.com/team/simple", "UV_INDEX": FLEET.extra[0]},
-        "asked: https://extra.example.com/simple and https://mirror.example.com/team/simple",
+        "asked: https://extra.example.com/simple and https://mirror.example.com/team/simple" + THEIRS,
     ),
     (
         "fleet",
