@@ -5,7 +5,8 @@
 
 usage: uwsgi_echo.py ADDRESS    (the path of a unix socket, or host:port)
 
-`?sleep=0.5` in the query string makes the answer wait. /health/ answers 503 while the file `ADDRESS.sick` exists.
+`?sleep=0.5` in the query string makes the answer wait. /health/ answers 503 while the file `ADDRESS.sick` exists, and
+late while `ADDRESS.busy` does.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Handler(socketserver.StreamRequestHandler):
         variables = _variables(self.rfile.read(size))
         self.rfile.read(int(variables.get("CONTENT_LENGTH") or 0))
         wait = re.search(r"(?:^|&)sleep=([0-9.]+)", variables.get("QUERY_STRING", ""))
-        time.sleep(float(wait.group(1)) if wait else 0)
+        busy = variables.get("PATH_INFO") == "/health/" and Path(ADDRESS + ".busy").exists()
+        time.sleep(float(wait.group(1)) if wait else 8 if busy else 0)
         sick = variables.get("PATH_INFO") == "/health/" and Path(ADDRESS + ".sick").exists()
         body = json.dumps(variables, sort_keys=True).encode()
         status = "503 Service Unavailable" if sick else "200 OK"
