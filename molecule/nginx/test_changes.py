@@ -53,7 +53,7 @@ REFUSED: list[tuple[str, dict[str, t.Any], list[str]]] = [
     ("duration", {"nginx_read_timeout": "soon"}, ['"uwsgi_read_timeout" directive invalid value', FILE]),
     ("size", {"nginx_client_max_body_size": "lots"}, ['"client_max_body_size" directive invalid value', FILE]),
     ("number of workers", {"nginx_worker_processes": "many"}, ['"worker_processes" directive invalid', FILE]),
-    ("address", {"nginx_trusted_addresses": ["lb1"]}, ["lb1", FILE]),
+    ("address", {"nginx_trusted_addresses": ["lb1"]}, ["lb1", "forwarded.conf:"]),
     ("path", {"nginx_media": [{"url": "/a b/", "path": "/srv/berth"}]}, ['invalid number of arguments in "location" directive', FILE]),
     ("names", {"nginx_server_names": ["~(unclosed"]}, ["missing closing parenthesis", FILE]),
     ("choice", {"nginx_upstream": "udp"}, ["nginx_upstream", "unix", "tcp"]),
