@@ -71,13 +71,13 @@ def source(tmp_path: Path) -> Path:
 
 def test_requirements_that_do_not_resolve(source: Path) -> None:
     (source / "requirements.txt").write_text("no-such-package-of-anyone==1.0\n")
-    refused(source, ["no-such-package-of-anyone was not found", "asked: ", "Look at django_uwsgi_requirements."])
+    refused(source, ["no-such-package-of-anyone was not found", "asked: ", "Look at django_uwsgi_requirements"])
 
 
 @pytest.mark.long
 def test_requirements_that_contradict_each_other(source: Path) -> None:
     (source / "requirements.txt").write_text("Django==5.2.*\nDjango<5\n")
-    refused(source, ["Django"])
+    refused(source, ["django==5.2.* and django<5"])
 
 
 @pytest.mark.long
