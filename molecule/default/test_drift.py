@@ -32,6 +32,11 @@ ON_HOSTS = {
         "berth-haproxy",
     ),
 }
+IN_THE_PROJECT = {
+    "a static file": (WEB, f"rm {HOME}/static/current/songs/site.*.css", "static files are not"),
+    "a migration": (DATABASE, "UPDATE django_migrations SET name = '0000_other' WHERE app = 'songs'", "songs.0001_initial"),
+    "the superuser": (DATABASE, "UPDATE auth_user SET password = 'another'", "the superuser differs: password"),
+}
 
 
 def sql(statement: str) -> str:
@@ -68,25 +73,30 @@ def test_nothing_differs_on_a_converged_fleet() -> None:
 def test_what_differs_on_the_hosts_is_found_and_brought_back() -> None:
     for host, command, _words in ON_HOSTS.values():
         on(host, command)
-    over_socket(BALANCER, ADMIN, f"set server django/{WEB} state drain\n")
     found = differences()
-    wanted = [(host, words) for host, _, words in ON_HOSTS.values()] + [(BALANCER, f"haproxy: take {WEB}")]
-    missed = [each for each in wanted if not is_told(found, *each)]
+    missed = {what: words for what, (host, _, words) in ON_HOSTS.items() if not any(told(line, host, words) for line in found)}
     assert not missed, found
     comes_back()
 
 
-def is_told(lines: list[str], host: str, words: str) -> bool:
-    return any(line.startswith(f"{host} differs: ") and words in line for line in lines)
+def told(line: str, host: str, words: str) -> bool:
+    return line.startswith(f"{host} differs: ") and words in line
 
 
-def test_what_differs_in_the_project_is_found_and_brought_back() -> None:
-    on(WEB, f"rm {HOME}/static/current/songs/site.*.css")
-    sql("UPDATE django_migrations SET name = '0000_other' WHERE app = 'songs'")
-    sql("UPDATE auth_user SET password = 'another'")
-    found = differences()
-    assert is_told(found, WEB, "static files are not") and is_told(found, WEB, "songs.0001_initial"), found
-    # Its table is there: it would be made a second time.
-    sql("UPDATE django_migrations SET name = '0001_initial' WHERE app = 'songs'")
-    assert is_told(differences(), WEB, "the superuser differs: password")
+def test_a_server_that_is_drained_by_hand_is_found_and_brought_back() -> None:
+    over_socket(BALANCER, ADMIN, f"set server django/{WEB} state drain\n")
+    assert any(told(line, BALANCER, WEB) for line in differences())
     comes_back()
+
+
+@pytest.mark.parametrize("what", IN_THE_PROJECT)
+def test_what_differs_in_the_project_is_found(what: str) -> None:
+    host, command, words = IN_THE_PROJECT[what]
+    (sql if host == DATABASE else lambda shell: on(host, shell))(command)
+    try:
+        assert any(told(line, WEB, words) for line in differences()), f"nothing tells of {what}"
+    finally:
+        if what == "a migration":  # it is there, and would be applied a second time
+            sql("UPDATE django_migrations SET name = '0001_initial' WHERE app = 'songs'")
+    if what != "a migration":
+        comes_back()
