@@ -33,10 +33,6 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         {"django_uwsgi_wsgi_module": "club.web.wsgi:application"},
         ["callable", "django_uwsgi_wsgi_module"],
     ),
-    "a requirement that does not exist": (
-        {"django_uwsgi_extra_requirements": ["no-such-package-of-anybody==9.9"], "django_uwsgi_require_hashes": False},
-        ["no-such-package-of-anybody", "django_uwsgi_extra_requirements"],
-    ),
     "a library that is missing while packages are built": (
         {"django_uwsgi_build_packages": []},
         ["pg_config", "django_uwsgi_build_packages"],
