@@ -66,7 +66,7 @@ def test_the_first_error_names_the_variable(what: str) -> None:
     run = playbook("--limit", "builder:club", name="playbooks/deploy.yml", variables={"django_uwsgi_start_wait": 20, **variables})
     said = " ".join(run.errors.split())
     assert run.rc != 0 and all(word in said for word in words), run.told
-    assert "Traceback" not in run.out.replace("Traceback (most recent call last):", "", 1), "one is enough"
+    assert run.out.count("Traceback (most recent call last):") <= len(GROUPS["club_web"]), "one of each host is enough"
     assert processes() == before and sites.version("club") != "", run.told
 
 

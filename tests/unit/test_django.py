@@ -215,6 +215,24 @@ SyntaxError: '(' was never closed
         "SyntaxError: '(' was never closed\n(raised in /app/songs/models.py, line 3: class Song()",
     ),
     (
+        "two exceptions: the first says what is missing",
+        """\
+Traceback (most recent call last):
+  File "/venv/lib/python3.13/site-packages/django/db/backends/postgresql/base.py", line 27, in <module>
+    import psycopg2 as Database
+ImportError: libpq.so.5: cannot open shared object file: No such file or directory
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "/venv/lib/python3.13/site-packages/django/db/backends/postgresql/base.py", line 29, in <module>
+    raise ImproperlyConfigured("Error loading psycopg2 or psycopg module")
+django.core.exceptions.ImproperlyConfigured: Error loading psycopg2 or psycopg module
+""",
+        "django.core.exceptions.ImproperlyConfigured: Error loading psycopg2 or psycopg module\n"
+        "(after ImportError: libpq.so.5: cannot open shared object file: No such file or directory)",
+    ),
+    (
         "nothing known: the end",
         "\n".join(f"line {number}" for number in range(100)),
         "\n".join(f"line {number}" for number in range(75, 100)),
