@@ -145,7 +145,7 @@ def test_restart_of_the_docker_daemon_stops_nothing() -> None:
     [
         pytest.param({"django_uwsgi_processes": 3}, id="the app beside the old one"),
         pytest.param({"nginx_memory": "200m"}, id="nginx, host by host"),
-        pytest.param({"haproxy_memory": "200m"}, id="HAProxy beside the old one", marks=pytest.mark.long),
+        pytest.param({"haproxy_memory": "200m"}, id="HAProxy beside the old one"),
     ],
 )
 def test_replaced_under_load_without_loss(variables: dict[str, Any]) -> None:
