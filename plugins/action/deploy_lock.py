@@ -11,6 +11,7 @@ import typing as t
 
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
+from ansible_collections.berth.django.plugins.module_utils._deploy_lock import path_in
 from ansible_collections.berth.django.plugins.plugin_utils._on_host import run_module
 from ansible_collections.berth.django.plugins.plugin_utils._runs import is_dead, this_run
 
@@ -44,7 +45,7 @@ class ActionModule(ActionBase):
                 arguments["break_run"] = other["run"]
                 continue
             if time.monotonic() > deadline:
-                where = f"{arguments['directory']}/deploy-lock.json on {self._task.delegate_to or task_vars['inventory_hostname']}"
+                where = f"{path_in(arguments['directory'])} on {self._task.delegate_to or task_vars['inventory_hostname']}"
                 way_out = f"Try again when it has finished. If it never will, because its machine is gone, remove {where}."
                 return dict(failed=True, msg=f"another deploy of this project runs: {by}. {way_out}", locked_by=other)
             if told != other["run"]:

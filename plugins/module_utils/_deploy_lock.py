@@ -34,6 +34,11 @@ class Holder:
     session: str = ""
 
 
+def path_in(directory: str) -> str:
+    """Of the lock, in the directory of a service."""
+    return f"{directory}/deploy-lock.json"
+
+
 def read(path: str) -> Holder | None:
     with contextlib.suppress(FileNotFoundError, ValueError, TypeError):
         return Holder(**json.loads(Path(path).read_text(encoding="utf-8")))

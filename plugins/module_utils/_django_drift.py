@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.berth.django.plugins.module_utils import _manage, _static_wanted
+from ansible_collections.berth.django.plugins.module_utils import _deploy_lock, _manage, _static_wanted
 
 # On top of where and how manage.py is run.
 ARGUMENT_SPEC: dict[str, t.Any] = dict(
@@ -39,6 +39,8 @@ def reasons(project: _manage.Project, parameters: t.Mapping[str, t.Any]) -> Told
     if service and not project.serves:
         return ["the project does not run as it is described"], []
     found = ["static files are not as they were left"] if lacks_static_files(project, parameters["static"]) else []
+    if service and _deploy_lock.read(_deploy_lock.path_in(service.directory)):
+        found.append("a deploy runs, or was killed and has left its lock")
     superuser = parameters["superuser"]
     if not (parameters["migrations"] or superuser):
         return found, []

@@ -124,7 +124,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     values = module.params
-    path = f"{values['directory']}/deploy-lock.json"
+    path = _deploy_lock.path_in(values["directory"])
     if module.check_mode:
         holder = _deploy_lock.read(path)
         module.exit_json(changed=False, **({"locked_by": _deploy_lock.describe(holder)} if holder else {}))

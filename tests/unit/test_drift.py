@@ -5,14 +5,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 from _paths import ROOT
 from _render import load_vars, load_yaml
 from ansible_collections.berth.django.plugins.action.inventory_check import GROUPS
+from ansible_collections.berth.django.plugins.module_utils import _deploy_lock, _django_drift
 from ansible_collections.berth.django.plugins.module_utils._shell import EngineError
+from ansible_collections.berth.django.plugins.module_utils._spec_parse import parse
 from ansible_collections.berth.django.plugins.modules import fleet_drift
+from test_manage import project
+from test_spec import spec
 
 ASKED = {"host", *GROUPS.values()}
 # What keeps something on a host -> the question that asks for it.
@@ -77,3 +82,12 @@ def test_without_an_engine_nothing_else_is_asked(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(fleet_drift.QUESTIONS, "services", lambda _: pytest.fail("services were asked for"))
     found, _warnings = fleet_drift.differences({name: {"x": 1} for name in fleet_drift.QUESTIONS})
     assert found == ["host: there is no Docker Engine yet"]
+
+
+def test_a_deploy_that_has_not_ended_is_a_difference(tmp_path: Path) -> None:
+    """A run that was killed at its very end has left nothing but its lock."""
+    served = project(service=parse(spec(directory=str(tmp_path))))
+    asked = {"migrations": False, "superuser": None, "static": None}
+    assert _django_drift.reasons(served, asked) == ([], [])
+    _deploy_lock.take(_deploy_lock.path_in(str(tmp_path)), "run-1", "alice")
+    assert _django_drift.reasons(served, asked) == (["a deploy runs, or was killed and has left its lock"], [])
