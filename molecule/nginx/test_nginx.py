@@ -125,11 +125,20 @@ def test_paths_stay_inside(path: str) -> None:
     assert "root:" not in answer.text and answer.text not in ("new",)
 
 
-def test_uploads_and_favicon() -> None:
+def test_uploads() -> None:
     answer = get("/media/cover.txt")
     assert (answer.status, answer.text, answer.headers["x-content-type-options"]) == (200, "an upload", "nosniff")
     assert get("/media/").status in (403, 404), "uploads are not listed"
-    assert get("/favicon.ico").status == 204
+
+
+def test_favicon_of_the_static_files_or_else_of_the_project() -> None:
+    assert get("/favicon.ico").json()["PATH_INFO"] == "/favicon.ico"
+    file = f"{PROJECT_DIRECTORY}/static/second/favicon.ico"
+    on(HOST, f"printf icon > {file}")
+    try:
+        assert get("/favicon.ico").text == "icon"
+    finally:
+        on(HOST, f"rm {file}")
     assert "favicon" not in on(HOST, f"docker logs {CONTAINER} 2>&1")
 
 

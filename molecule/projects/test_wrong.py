@@ -88,7 +88,8 @@ def test_a_requirement_that_does_not_exist() -> None:
     """Of a project without hashes: a requirement that has none would be refused before it is looked for."""
     before = processes()
     variables = {"django_uwsgi_extra_requirements": ["no-such-package-of-anybody==9.9"]}
-    run = playbook("--limit", "builder:gallery", name="playbooks/deploy.yml", variables=variables)
+    run = playbook("--limit", "builder:gallery:press", name="playbooks/deploy.yml", variables=variables)
     said = " ".join(run.errors.split())
     assert run.rc != 0 and "no-such-package-of-anybody" in said and "django_uwsgi_extra_requirements" in said, run.told
+    assert "building gallery-app" in run.out and "building press-app" in run.out, "one that fails keeps no other one from being built"
     assert processes() == before and sites.version("gallery") != "", run.told

@@ -59,12 +59,19 @@ class ActionModule(ActionBase):
         if self._task.check_mode:
             return {**result, "actions": [f"would build {'and push ' if push else ''}{reference}" for reference in missing]}
         actions: list[str] = []
+        failures: list[dict[str, t.Any]] = []
         for number, reference in enumerate(missing, start=1):
             Display().display(f"building {images[reference].build.name} ({number} of {len(missing)}): {reference}")
             made = self._make(images[reference], options, push, task_vars)
-            if made.get("failed"):
-                return {**made, "actions": actions, "changed": bool(actions)}
             actions += made.get("actions", [])
+            if made.get("failed"):
+                failures.append(made)
+                # What is wrong with one project keeps no other one from being built. What all of them stand on is another matter.
+                if not images[reference].build.source:
+                    break
+        if failures:
+            message = "\n\n".join(dict.fromkeys(str(failure.get("msg")) for failure in failures))
+            return {**failures[0], "msg": message, "actions": actions, "changed": bool(actions)}
         return {**result, "actions": actions}
 
     def _on_builder(self, options: dict[str, t.Any], request: dict[str, t.Any], task_vars: dict[str, t.Any]) -> dict[str, t.Any]:

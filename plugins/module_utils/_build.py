@@ -247,6 +247,7 @@ _TELLING = (
     ("built_with", r"\s+ModuleNotFoundError: "),  # uv shows what a build said with a margin
     ("module", r"(?:\w+\.)*(?:ModuleNotFoundError|ImportError): "),
     ("index", r".*may be available on a subsequent index"),
+    ("unreachable", r".*(?:dns error|client error \(Connect\)|operation timed out|connection (?:refused|timed out)|NewConnectionError)"),
     ("settings", r"(?:\w+\.)*(?:ImproperlyConfigured|KeyError|UndefinedValueError): "),
     ("command", r"Unknown command: |(?:\w+\.)*CommandError: "),
     (

@@ -197,6 +197,17 @@ SAID: dict[str, tuple[list[str], list[int]]] = {
         ],
         [1, 2],
     ),
+    "unreachable": (
+        [
+            "  cause: Failed to fetch: https://index.example/simple/django-appconf/",
+            "  cause: client error (Connect)",
+            "  cause: dns error",
+            "  cause: failed to lookup address information: Name or service not known",
+            "ERROR: berth-install ended with 2; asked: https://index.example/simple, as the project's files say "
+            "(django_uwsgi_index: public asks the public one instead).",
+        ],
+        [1, 2, 4],
+    ),
     "settings": (["django.core.exceptions.ImproperlyConfigured: Set the SECRET_KEY environment variable"], [0]),
     "command": (["Unknown command: 'compres'. Did you mean compress?", "Type 'manage.py help' for usage."], [0]),
     "pip": (
