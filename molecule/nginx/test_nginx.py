@@ -139,7 +139,6 @@ def test_favicon_of_the_static_files_or_else_of_the_project() -> None:
         assert get("/favicon.ico").text == "icon"
     finally:
         on(HOST, f"rm {file}")
-    assert "favicon" not in on(HOST, f"docker logs {CONTAINER} 2>&1")
 
 
 def test_body_sizes() -> None:
