@@ -69,10 +69,14 @@ def look(service: Service) -> None:
 
 
 def _stay_healthy(service: Service, name: str, seconds: int) -> None:
-    """Healthy once is not healthy: some crash when the first requests arrive, or when their first task is due."""
+    """Healthy once is not healthy: some crash when the first requests arrive, or when their first task is due.
+
+    Nor is one late answer of a busy host an end: as for the engine, so many failures in a row are.
+    """
     health = service.health
     deadline = time.monotonic() + seconds
     started = ""
+    failures = 0
     while True:
         state = (inspect_one(name) or {}).get("State") or {}
         started = started or state.get("StartedAt", "")
@@ -80,10 +84,11 @@ def _stay_healthy(service: Service, name: str, seconds: int) -> None:
             why = f"ended with code {state.get('ExitCode')}"
         else:
             outcome = run(argv_of.exec_in(name, health.command), timeout=health.timeout + 1)
-            why = "" if outcome.rc == 0 else f"is no longer healthy: {outcome.text or f'exit code {outcome.rc}'}"
+            failures = failures + 1 if outcome.rc else 0
+            why = f"is no longer healthy: {outcome.text or f'exit code {outcome.rc}'}" if failures >= health.retries else ""
         if why:
             raise EngineError(f"the container {name} was healthy and then {why}\nThe end of its own log:\n{log_of(name)}")
-        if time.monotonic() > deadline:
+        if time.monotonic() > deadline and not failures:
             return
         time.sleep(0.5)
 
