@@ -24,6 +24,7 @@ ARGUMENTS: dict[str, t.Any] = dict(
     fleet=dict(type="str", required=True),
     name=dict(type="str", default=""),
     names=dict(type="list", elements="str", default=[]),
+    client=dict(type="bool", default=False),
     renew_days=dict(type="int", default=30),
     make=dict(type="bool", default=False),
     trusting=dict(type="list", elements="str", default=[]),
@@ -69,9 +70,9 @@ class ActionModule(ActionBase):
         result: dict[str, t.Any] = dict(ca=ca.certificate)
         if name:
             pair = self._read(directory, f"issued/{name}")
-            why = _certificates.why_not(ca, pair, names, options["renew_days"]) if pair else "there is none"
+            why = _certificates.why_not(ca, pair, names, options["renew_days"], client=options["client"]) if pair else "there is none"
             if pair is None or why:
-                pair = _certificates.issue(ca, names)
+                pair = _certificates.issue(ca, names, client=options["client"])
                 actions.append(f"issued the certificate {name} for {', '.join(names)}, since {why}")
                 self._write(directory, f"issued/{name}", pair)
             result.update(certificate=pair.certificate, key=pair.key)

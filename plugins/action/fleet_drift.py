@@ -16,6 +16,8 @@ from ansible_collections.berth.django.plugins.plugin_utils import _builds
 from ansible_collections.berth.django.plugins.plugin_utils._on_host import run_module
 
 MODULE = "berth.django.fleet_drift"
+# Parts of a role that other hosts than its own have: group -> the role, and what it declares for them.
+PARTS = {"postgres_gateway": ("haproxy", "__haproxy_database_drift")}
 
 
 class ActionModule(ActionBase):
@@ -40,8 +42,9 @@ class ActionModule(ActionBase):
 
     def _question(self, task_vars: dict[str, t.Any]) -> tuple[dict[str, t.Any], list[str]]:
         """What its roles declare for this host, in one; or what differs for sure."""
-        roles = ["host", *(role for group, role in GROUPS.items() if group in task_vars["group_names"])]
-        declared = [self._declared(role, task_vars) for role in roles]
+        asked = {**{group: (role, f"__{role}_drift") for group, role in GROUPS.items()}, **PARTS}
+        parts = [("host", "__host_drift"), *(part for group, part in asked.items() if group in task_vars["group_names"])]
+        declared = [self._declared(role, name, task_vars) for role, name in parts]
         known = [reason for each in declared if (reason := each.pop("differs", ""))]
         question: dict[str, t.Any] = {"services": [service for each in declared for service in each.pop("services", [])]}
         for each in declared:
@@ -50,14 +53,15 @@ class ActionModule(ActionBase):
             question["images"][where] = sorted(_builds.wanted(names, task_vars, self._loader, self._templar))
         return question, known
 
-    def _declared(self, role: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
-        """What the role declares as `__<role>_drift`, evaluated as the role would on this host: its own names mean what its files say, and
+    def _declared(self, role: str, name: str, task_vars: dict[str, t.Any]) -> dict[str, t.Any]:
+        """What the role declares under that name, evaluated as the role would on this host: its own names mean what its files say, and
         not what an earlier play has made of them.
         """
         known = {**_builds.variables_of(role, task_vars, self._loader), **_builds.own_variables(role, self._loader)}
+        known.update(known.get(f"{name}_vars", {}))
         known["ansible_search_path"] = [known["role_path"], *task_vars.get("ansible_search_path", [])]
         scope = self._templar.copy_with_new_env(available_variables=known)
         image = _builds.image_variable(role)
         if image in known:  # looked up once, and not again wherever its name is used
             known[image] = scope.template(known[image])
-        return dict(scope.template(known[f"__{role}_drift"]))
+        return dict(scope.template(known[name]))

@@ -21,8 +21,15 @@ from ansible_collections.berth.django.plugins.module_utils._inventory import Rol
 
 ROLES = Path(__file__).resolve().parents[2] / "roles"
 # group -> role whose inputs its hosts give
-GROUPS = {"builder": "image", "postgres": "postgres", "django_uwsgi": "django_uwsgi", "nginx": "nginx", "haproxy": "haproxy"}
-SINGLE = ("image", "postgres")  # roles
+GROUPS = {
+    "builder": "image",
+    "etcd": "etcd",
+    "postgres": "postgres",
+    "django_uwsgi": "django_uwsgi",
+    "nginx": "nginx",
+    "haproxy": "haproxy",
+}
+SINGLE = ("image",)  # roles
 
 
 class ActionModule(ActionBase):

@@ -19,7 +19,7 @@ description:
     what remains beside C(shared_buffers) for each of C(max_connections) connections, at least 4 MB (PostgreSQL's own default). These are
     the formulas of PGTune for a web application (U(https://github.com/le0pard/pgtune)); see also
     U(https://wiki.postgresql.org/wiki/Tuning_Your_PostgreSQL_Server).
-positional: _input, settings
+positional: _input, settings, shared
 options:
   _input:
     description: Memory, as a number of bytes or with a unit (V(1g), V(512m)).
@@ -32,6 +32,12 @@ options:
       - What the role decides itself (where files are, the port in the container) is refused.
     type: dict
     default: {}
+  shared:
+    description:
+      - Only those that the members of a cluster share, and as values and not as literals. Patroni has them from its dynamic configuration.
+    type: bool
+    default: false
+    version_added: 0.2.0
 """
 
 EXAMPLES = r"""
@@ -54,6 +60,12 @@ from ansible.errors import AnsibleFilterError
 
 _UNITS = {"": 1, "b": 1, "k": 2**10, "m": 2**20, "g": 2**30}
 _MB = 2**20
+# What has to be the same on all members of a cluster, or more on a replica than on its primary: Patroni's to give to each
+# (U(https://patroni.readthedocs.io/en/latest/patroni_configuration.html)).
+SHARED = frozenset(
+    ("max_connections", "max_locks_per_transaction", "max_worker_processes", "max_prepared_transactions", "wal_level",
+     "track_commit_timestamp", "max_wal_senders", "max_replication_slots", "wal_keep_size")
+)  # fmt: skip
 # What the role needs to be as it is: the container's paths, the port it publishes, and its proof of a reload.
 RESERVED = frozenset(
     ("config_file", "data_directory", "external_pid_file", "hba_file", "ident_file", "include", "include_dir", "include_if_exists",
@@ -91,7 +103,7 @@ def literal(value: t.Any) -> str:
     return f"'{text}'"
 
 
-def settings(memory: str | int, own: dict[str, t.Any] | None = None) -> dict[str, str]:
+def settings(memory: str | int, own: dict[str, t.Any] | None = None, shared: bool = False) -> dict[str, t.Any]:
     own = {str(name).lower(): value for name, value in (own or {}).items()}
     for name, value in own.items():
         if name in RESERVED:
@@ -107,12 +119,14 @@ def settings(memory: str | int, own: dict[str, t.Any] | None = None) -> dict[str
     if not re.fullmatch(r"[1-9]\d*", str(connections or 100)):
         raise ValueError(f"postgres_settings.max_connections is {connections!r}: give a whole number.")
     wanted = {**derived(size, int(connections or 100)), **own}
+    if shared:
+        return {name: value for name, value in wanted.items() if name in SHARED}
     return {name: literal(value) for name, value in wanted.items() if value is not None}
 
 
-def _filter(memory: str | int, own: dict[str, t.Any] | None = None) -> dict[str, str]:
+def _filter(memory: str | int, own: dict[str, t.Any] | None = None, shared: bool = False) -> dict[str, t.Any]:
     try:
-        return settings(memory, own)
+        return settings(memory, own, shared)
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from None
 

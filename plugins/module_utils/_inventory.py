@@ -18,6 +18,7 @@ import typing as t
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from ansible_collections.berth.django.plugins.module_utils._inventory_cluster import cluster_problems
 from ansible_collections.berth.django.plugins.module_utils._inventory_secrets import is_secret, secrets_in, weakness
 
 PROJECT = re.compile(r"[a-z][a-z0-9-]{1,29}")
@@ -33,17 +34,20 @@ AGREE = {
 
 # Groups whose part somebody else may have: a database server that is there already, the load balancer of a cloud.
 MAY_BE_ELSEWHERE = ("postgres", "haproxy")
+# A fleet whose databases are single servers has none.
+OPTIONAL = ("etcd",)
 
 # role -> the group of its hosts, where that has another name
 GROUP_OF = {"image": "builder"}
 # The variables of a role that name hosts of its own project, and the groups that they name by default.
 PEERS = {
-    "postgres": {"postgres_client_group": "django_uwsgi"},
+    "postgres": {"postgres_client_group": "django_uwsgi", "postgres_peer_group": "postgres"},
     "django_uwsgi": {"django_uwsgi_peer_group": "django_uwsgi", "django_uwsgi_client_group": "nginx"},
     "nginx": {"nginx_upstream_group": "django_uwsgi", "nginx_peer_group": "nginx"},
 }
 # The ports that roles publish on a host, as their defaults say.
 PORTS = {
+    "etcd": {"etcd_client_port": 2379, "etcd_peer_port": 2380},
     "postgres": {"postgres_port": 5432},
     "django_uwsgi": {"django_uwsgi_port": 8001},
     "nginx": {"nginx_port": 8000},
@@ -84,7 +88,7 @@ def problems(
         of_roles += [(role.host, sentence) for sentence in told]
     found += merged(of_roles) + registry_problems(roles) + project_problems(roles) + socket_problems(roles, groups) + media_problems(roles)
     found += release_problems(roles) + agreement_problems(roles) + port_problems(roles, machines) + peer_problems(roles, groups)
-    found += backend_problems(roles, groups)
+    found += backend_problems(roles, groups) + merged(cluster_problems(roles, groups))
     return list(dict.fromkeys(found))
 
 
@@ -117,7 +121,7 @@ def group_problems(groups: dict[str, list[str]], wanted: t.Iterable[str], elsewh
                 f"berth_elsewhere of host {elsewhere[group]} names {group!r}, and that group has hosts ({', '.join(hosts)}): "
                 "take it out of one of the two."
             )
-        elif away:
+        elif away or group in OPTIONAL:
             continue
         elif group not in groups:
             hint = f", or berth_elsewhere: [{group}] where the fleet has it elsewhere" if group in MAY_BE_ELSEWHERE else ""

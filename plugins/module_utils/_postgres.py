@@ -36,6 +36,13 @@ FORBIDDEN = {
     "rolreplication": "REPLICATION",
     "rolbypassrls": "BYPASSRLS",
 }
+# What pg_rewind calls on the server that it copies from (its documentation, on roles that are no superuser).
+REWIND_FUNCTIONS = (
+    "pg_ls_dir(text, boolean, boolean)",
+    "pg_stat_file(text, boolean)",
+    "pg_read_binary_file(text)",
+    "pg_read_binary_file(text, bigint, bigint, boolean)",
+)
 OWN_DATABASES = ("postgres", "template0", "template1")
 UNKNOWN_WITHOUT_SERVER = (
     "whether data of an earlier container is there, with role and database in it",
@@ -57,6 +64,8 @@ class Wanted:
     superuser: str = "postgres"
     superuser_password: str = ""
     change_password: bool = False
+    replication_role: str = ""
+    replication_password: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,6 +75,7 @@ class Actual:
     known: bool = True
     role: dict[str, t.Any] | None = None
     superuser_verifier: str = ""
+    replication: dict[str, t.Any] | None = None
     database: dict[str, t.Any] | None = None
     extensions: tuple[str, ...] = ()
     available: tuple[str, ...] = ()
@@ -160,11 +170,14 @@ _PREAMBLE = (
 
 def question(wanted: Wanted) -> str:
     """A script for psql whose output :func:`answer` reads: one line of JSON, and one more when the database exists."""
-    role, superuser, database = map(literal, (wanted.role, wanted.superuser, wanted.database))
+    role, superuser, database, replication = map(literal, (wanted.role, wanted.superuser, wanted.database, wanted.replication_role))
+    may_rewind = " AND ".join(f"has_function_privilege(r.oid, {literal(function)}, 'EXECUTE')" for function in REWIND_FUNCTIONS)
     extensions = ", ".join(map(literal, wanted.extensions))
     query = f"""
         SELECT jsonb_build_object(
             'role', (SELECT to_jsonb(r) FROM pg_authid r WHERE rolname = {role}),
+            'replication', (
+                SELECT to_jsonb(r) || jsonb_build_object('may_rewind', {may_rewind}) FROM pg_authid r WHERE rolname = {replication}),
             'superuser_verifier', (SELECT rolpassword FROM pg_authid WHERE rolname = {superuser}),
             'database', (
                 SELECT to_jsonb(d) || jsonb_build_object(
@@ -186,6 +199,7 @@ def answer(text: str) -> Actual:
     return Actual(
         role=lines[0]["role"],
         superuser_verifier=lines[0]["superuser_verifier"] or "",
+        replication=lines[0].get("replication"),
         database=lines[0]["database"],
         extensions=tuple(lines[1]) if len(lines) > 1 else (),
         available=tuple(lines[0]["available"]),
@@ -213,7 +227,13 @@ def plan(wanted: Wanted, actual: Actual) -> Plan:
     check(wanted)
     _check_available(wanted, actual)
     _check_password(wanted, actual)
-    steps = [*_superuser(wanted, actual), *_role(wanted, actual), *_database(wanted, actual), *_extensions(wanted, actual)]
+    steps = [
+        *_superuser(wanted, actual),
+        *_replication(wanted, actual),
+        *_role(wanted, actual),
+        *_database(wanted, actual),
+        *_extensions(wanted, actual),
+    ]
     return Plan(
         statements=tuple(statement for statement, _sentence in steps),
         actions=tuple(sentence for _statement, sentence in steps),
@@ -255,6 +275,22 @@ def _superuser(wanted: Wanted, actual: Actual) -> _Steps:
         return []
     change = f"ALTER ROLE {identifier(wanted.superuser)} PASSWORD {literal(scram_verifier(wanted.superuser_password))};"
     return [(change, f"change the password of the superuser {wanted.superuser}")]
+
+
+def _replication(wanted: Wanted, actual: Actual) -> _Steps:
+    """Nobody else logs in as this role, and members ask for its password each time: it may change at any moment."""
+    name, found = wanted.replication_role, actual.replication or {}
+    if not name:
+        return []
+    steps = []
+    if not (found.get("rolreplication") and found.get("rolcanlogin") and verifies(wanted.replication_password, found.get("rolpassword"))):
+        options = f"LOGIN REPLICATION PASSWORD {literal(scram_verifier(wanted.replication_password))}"
+        sentence = f"let role {name} copy the data" if found else f"create role {name} for replication"
+        steps.append((f"{'ALTER' if found else 'CREATE'} ROLE {identifier(name)} {options};", sentence))
+    if not found.get("may_rewind"):
+        grants = (f"GRANT EXECUTE ON FUNCTION pg_catalog.{function} TO {identifier(name)};" for function in REWIND_FUNCTIONS)
+        steps.append(("\n".join(grants), f"let role {name} rewind"))
+    return steps
 
 
 def _role(wanted: Wanted, actual: Actual) -> _Steps:

@@ -27,6 +27,8 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     extensions=dict(type="list", elements="str", default=[]),
     superuser=dict(type="str", default="postgres"),
     superuser_password=dict(type="str", no_log=True),
+    replication_role=dict(type="str", default=""),
+    replication_password=dict(type="str", default="", no_log=True),
     socket_directory=dict(type="str", default="/var/run/postgresql"),
 )
 Parameters = t.Mapping[str, t.Any]
@@ -64,6 +66,8 @@ def converge(parameters: Parameters, check_mode: bool) -> dict[str, t.Any]:
         superuser=parameters["superuser"],
         superuser_password=parameters["superuser_password"] or "",
         change_password=parameters["change_password"],
+        replication_role=parameters["replication_role"] or "",
+        replication_password=parameters["replication_password"] or "",
     )
     _postgres.check(wanted)
     actual = ask(parameters, wanted, check_mode)

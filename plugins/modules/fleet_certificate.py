@@ -45,6 +45,11 @@ options:
     type: list
     elements: str
     default: []
+  client:
+    description: Whether it is good for connections to others, too, and not for those from others alone.
+    type: bool
+    default: false
+    version_added: 0.2.0
   renew_days:
     description: A certificate that ends within this many days is issued anew.
     type: int

@@ -40,6 +40,9 @@ options:
   database:
     description: Filled in by the action plugin. What M(berth.django.postgres_database) takes.
     type: dict
+  cluster:
+    description: Filled in by the action plugin. What M(berth.django.postgres_cluster) takes.
+    type: dict
   haproxy:
     description: Filled in by the action plugin. What M(berth.django.haproxy_drain) takes.
     type: dict
@@ -84,6 +87,7 @@ from ansible_collections.berth.django.plugins.module_utils import (
     _image_builder,
     _manage,
     _observe,
+    _patroni_converge,
     _plan,
     _postgres_converge,
 )
@@ -140,6 +144,12 @@ def database(wanted: dict[str, t.Any]) -> Told:
     return [f"database: {', '.join(found)}"] if found else [], []
 
 
+def cluster(wanted: dict[str, t.Any]) -> Told:
+    result = _patroni_converge.converge(wanted, check_mode=True)
+    found = [*result["actions"], *result["unknown"]]
+    return [f"cluster: {', '.join(found)}"] if found else [], []
+
+
 def haproxy(wanted: dict[str, t.Any]) -> Told:
     return [f"haproxy: {change.sentence}" for change in _haproxy_drain.wanted_changes(wanted["socket"], wanted["config"])], []
 
@@ -168,6 +178,7 @@ QUESTIONS: dict[str, t.Callable[[t.Any], Told]] = {
     "images": images,
     "haproxy": haproxy,
     "database": database,
+    "cluster": cluster,
     "project": project,
 }
 
@@ -194,6 +205,7 @@ def main() -> None:
             services=dict(type="list", elements="dict", options=SERVICE_ARGUMENT_SPEC, default=[]),
             project=dict(type="dict", options=dict(**_django.ARGUMENT_SPEC, **_django_drift.ARGUMENT_SPEC, companions=COMPANIONS)),
             database=dict(type="dict", options=_postgres_converge.ARGUMENT_SPEC),
+            cluster=dict(type="dict", options=_patroni_converge.ARGUMENT_SPEC),
             haproxy=dict(type="dict", options=dict(socket=dict(type="path", required=True), config=dict(type="str", required=True))),
             images=dict(
                 type="dict",

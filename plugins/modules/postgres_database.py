@@ -84,6 +84,16 @@ options:
   superuser_password:
     description: Its password, set when the server has another one. It is not used to log in.
     type: str
+  replication_role:
+    description: The role that members of a cluster copy data with, and rewind to it. None when empty.
+    type: str
+    default: ""
+    version_added: 0.2.0
+  replication_password:
+    description: Its password, set when it has another one.
+    type: str
+    default: ""
+    version_added: 0.2.0
   socket_directory:
     description: Directory of the server's socket in the container.
     type: str

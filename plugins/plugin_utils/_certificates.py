@@ -48,8 +48,8 @@ def make_ca(fleet: str, now: datetime.datetime | None = None) -> Pair:
     return _as_pair(certificate, key)
 
 
-def issue(ca: Pair, names: t.Sequence[str], now: datetime.datetime | None = None) -> Pair:
-    """A server certificate for host names and addresses; the first one is the common name."""
+def issue(ca: Pair, names: t.Sequence[str], now: datetime.datetime | None = None, client: bool = False) -> Pair:
+    """A server certificate for host names and addresses; the first one is the common name. With `client`, it also opens connections."""
     now = now or _now()
     ca_certificate, ca_key = _load(ca)
     key = ec.generate_private_key(ec.SECP256R1())
@@ -57,7 +57,7 @@ def issue(ca: Pair, names: t.Sequence[str], now: datetime.datetime | None = None
         _builder(_name(names[0]), ca_certificate.subject, key.public_key(), now, DAYS)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(_usage(digital_signature=True, key_encipherment=True), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
+        .add_extension(x509.ExtendedKeyUsage(_purposes(client)), critical=False)
         .add_extension(x509.SubjectAlternativeName([_general_name(name) for name in names]), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_certificate.public_key()), critical=False)  # type: ignore[arg-type]
@@ -66,7 +66,9 @@ def issue(ca: Pair, names: t.Sequence[str], now: datetime.datetime | None = None
     return _as_pair(certificate, key)
 
 
-def why_not(ca: Pair, pair: Pair, names: t.Sequence[str], renew_days: int, now: datetime.datetime | None = None) -> str:
+def why_not(
+    ca: Pair, pair: Pair, names: t.Sequence[str], renew_days: int, now: datetime.datetime | None = None, client: bool = False
+) -> str:
     """Why a certificate has to be issued anew; empty when it is fine."""
     now = now or _now()
     try:
@@ -80,6 +82,8 @@ def why_not(ca: Pair, pair: Pair, names: t.Sequence[str], renew_days: int, now: 
     found = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     if set(found) != {_general_name(name) for name in names}:
         return "its names differ"
+    if set(certificate.extensions.get_extension_for_class(x509.ExtendedKeyUsage).value) != set(_purposes(client)):
+        return "it is for another purpose"
     return ""
 
 
@@ -120,6 +124,10 @@ def _builder(subject: x509.Name, issuer: x509.Name, key: t.Any, now: datetime.da
         .not_valid_before(now - CLOCK_SKEW)
         .not_valid_after(now + datetime.timedelta(days=days))
     )
+
+
+def _purposes(client: bool) -> list[x509.ObjectIdentifier]:
+    return [ExtendedKeyUsageOID.SERVER_AUTH, *([ExtendedKeyUsageOID.CLIENT_AUTH] if client else [])]
 
 
 def _usage(**allowed: bool) -> x509.KeyUsage:

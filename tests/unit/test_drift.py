@@ -27,6 +27,7 @@ QUESTION = {
     "image": "images",
     "postgres_database": "database",
     "haproxy_drain": "haproxy",
+    "postgres_cluster": "cluster",
     "django_migrate": "project",
     "django_superuser": "project",
     "django_collectstatic": "project",
