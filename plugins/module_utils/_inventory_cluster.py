@@ -61,5 +61,5 @@ def etcd_problems(role: Role, groups: t.Mapping[str, t.Sequence[str]]) -> list[s
     if count == 1:
         return [f"The group {group!r} has one host, without which the cluster of host {role.host} has no primary: put {needs} into it."]
     if count % 2 == 0:
-        return [f"The group {group!r} has {count} hosts, which survive no more than {count - 1} do: put {needs} into it."]
+        return [f"The group {group!r} has {count} hosts, which can lose no more of them than {count - 1} do: put {needs} into it."]
     return []
