@@ -58,7 +58,7 @@ def test_what_is_missing(members: list[dict[str, Any]], wanted: list[str], expec
         ({"ttl": 20, "own": 1}, {"ttl": 20}, {}),
         ({"ttl": 30}, {"ttl": 20}, {"ttl": 20}),
         ({}, {"postgresql": {"parameters": {"max_connections": 100}}}, {"postgresql": {"parameters": {"max_connections": 100}}}),
-        ({"postgresql": {"parameters": {"a": 1}}}, {"postgresql": {"parameters": {}, "use_slots": True}}, {"postgresql": {"use_slots": True}}),
+        ({"postgresql": {"own": {"a": 1}}}, {"postgresql": {"own": {}, "use_slots": True}}, {"postgresql": {"use_slots": True}}),
         ({"tags": 1}, {"tags": None, "never": None}, {"tags": None}),
     ],
 )

@@ -1,0 +1,81 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""A converged cluster: one leads, two follow, and clients reach whom they ask for."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+from cluster import CLIENT, CONTAINER, READ, SERVERS, WRITE, primary, psql, synchronous, whole
+from fleet import FLEET, GROUPS, HOSTS, PROJECT, container, inspect, on, playbook, processes, request
+
+_WHO = """
+import os, sys, psycopg
+connection = psycopg.connect(host=sys.argv[1], port=sys.argv[2], dbname=os.environ["DATABASE_NAME"], user=os.environ["DATABASE_USER"],
+    password=open("/run/secrets/database_password").read().strip(), sslmode=sys.argv[3], connect_timeout=3)
+print(*connection.execute("SELECT pg_is_in_recovery(), inet_server_addr(), ssl FROM pg_stat_ssl WHERE pid = pg_backend_pid()").fetchone())
+"""
+
+
+def ask(port: int, mode: str = "require", host: str = CLIENT) -> str:
+    app = container(CLIENT, "django_uwsgi")
+    return on(CLIENT, f"docker exec {app} python3 -c {shlex.quote(_WHO)} {HOSTS[host]['address']} {port} {mode} 2>&1", check=False)
+
+
+def test_one_leads_and_the_others_follow_it_synchronously() -> None:
+    assert whole() and len(SERVERS) == 3
+    assert len(synchronous()) == 1 and synchronous() != [primary()]
+    assert psql(primary(), "SELECT count(*) FROM pg_stat_replication WHERE sync_state = 'sync'") == "1"
+
+
+def test_writes_reach_the_primary_and_reads_a_replica() -> None:
+    assert ask(WRITE).startswith("False ") and ask(WRITE).endswith(" True")
+    assert ask(READ).startswith("True ")
+
+
+def test_nobody_speaks_without_tls() -> None:
+    assert "no encryption" in ask(WRITE, "disable")
+
+
+def test_the_way_is_closed_to_other_hosts() -> None:
+    other = next(host for host in GROUPS["postgres_gateway"] if host != CLIENT)
+    assert "server closed the connection" in ask(WRITE, host=other)
+
+
+def test_the_site_answers_and_keeps_what_it_is_given() -> None:
+    song, headers = json.dumps({"title": "Cluster", "artist": "db1"}), {"Content-Type": "application/json"}
+    answer = request("/api/music/", method="POST", body=song, headers=headers)
+    assert answer.status == 201, answer.text
+    assert "Cluster" in request("/api/music/").text
+    for host in SERVERS:
+        assert psql(host, "SELECT count(*) FROM songs_song WHERE title = 'Cluster'") != "0"
+
+
+def test_secrets_are_nowhere_but_in_their_files() -> None:
+    secrets = {name: value for name, value in FLEET["secrets"].items() if name != "etcd"}
+    assert len(secrets) >= 4
+    for host in SERVERS:
+        shown = on(host, f"docker inspect {CONTAINER}; ps -eo args; docker logs {CONTAINER} 2>&1")
+        shown += on(host, f"cat /srv/berth/{PROJECT}/postgres/config/current/*")
+            host,
+            f"docker inspect {CONTAINER}; ps -eo args; docker logs {CONTAINER} 2>&1; cat /srv/berth/{PROJECT}/postgres/config/current/*",
+        )
+        for name, secret in secrets.items():
+            assert secret not in shown, f"{name} can be read on {host}"
+
+
+def test_members_are_confined() -> None:
+    for host in SERVERS:
+        for name in (CONTAINER, next(name for name in on(host, "docker ps --format '{{.Names}}'").split() if name.endswith("-etcd"))):
+            limits = inspect(host, name)["HostConfig"]
+            assert limits["ReadonlyRootfs"] and limits["CapDrop"] == ["ALL"], name
+            assert inspect(host, name)["Config"]["User"].split(":")[0] != "0"
+
+
+def test_a_second_run_changes_nothing() -> None:
+    before, leader = processes(), primary()
+    run = playbook()
+    assert run.unchanged, run.told
+    assert processes() == before and primary() == leader
