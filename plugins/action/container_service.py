@@ -26,7 +26,7 @@ class ActionModule(ActionBase):
         task_vars = task_vars or {}
         arguments = {**self._task.args, "run": this_run()}
         first = run_module(self, task_vars, MODULE, {**arguments, "defer_disruption": True})
-        if not first.get("deferred"):
+        if not first.get("deferred") or arguments.get("defer_disruption"):
             return first
         service = arguments["service"]
         return in_turn(

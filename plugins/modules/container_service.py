@@ -528,8 +528,7 @@ options:
   defer_disruption:
     description:
       - With V(true), a step that interrupts a running service is left out, and RV(deferred) tells so. The action plugin uses it to let
-        hosts
-        take turns; playbooks leave it alone.
+        hosts take turns, and a playbook to have all hosts take new configuration before one of them is interrupted.
     type: bool
     default: false
   holder:
