@@ -50,7 +50,13 @@ import ssl, urllib.request
 context = ssl._create_unverified_context()
 print(urllib.request.urlopen("https://127.0.0.1:8008/cluster", context=context, timeout=5).read().decode())
 """
-_SAMPLE = "select extract(epoch from clock_timestamp())::numeric(15,2), not pg_is_in_recovery() \\watch 0.1"
+# Whether a write is acknowledged, and not whether the server takes itself for the primary: one that was frozen does, until Patroni looks.
+_SAMPLED = """
+CREATE TABLE IF NOT EXISTS samples (moment timestamptz);
+CREATE OR REPLACE FUNCTION sample() RETURNS boolean LANGUAGE plpgsql AS
+$$ BEGIN IF NOT pg_is_in_recovery() THEN INSERT INTO samples VALUES (clock_timestamp()); RETURN true; END IF; RETURN false; END $$;
+"""
+_SAMPLE = "select extract(epoch from clock_timestamp())::numeric(15,2), sample() \\watch 0.1"
 
 
 def psql(host: str, statement: str, database: str = PROJECT, check: bool = True) -> str:
@@ -96,6 +102,7 @@ def ledger(port: int = WRITE) -> t.Iterator[Ledger]:
     """Writes until the block ends, and samples who accepts writes; then waits until the cluster is whole, and counts."""
     told = Ledger()
     psql(primary(), f'DROP TABLE IF EXISTS ledger; CREATE TABLE ledger (number int); ALTER TABLE ledger OWNER TO "{PROJECT}"')
+    psql(primary(), _SAMPLED)
     stop = f"/tmp/ledger-{time.time_ns()}"
     app = container(CLIENT, "django_uwsgi")
     writer = f"docker exec -i {app} python3 -c {shlex.quote(_WRITER)} {HOSTS[CLIENT]['address']} {port} {stop}"
@@ -133,7 +140,7 @@ def read_ledger(out: str, told: Ledger) -> None:
 
 def sample(host: str) -> subprocess.Popen[str]:
     """Ten times in a second: whether this server accepts writes. A loop, since a server that goes takes its psql along."""
-    once = f"echo {shlex.quote(_SAMPLE)} | timeout 300 docker exec -i {PSQL.removeprefix('docker exec ')} -d postgres"
+    once = f"echo {shlex.quote(_SAMPLE)} | timeout 300 docker exec -i {PSQL.removeprefix('docker exec ')} -d {PROJECT}"
     loop = f"while [ ! -e /tmp/sampled ]; do {once}; sleep 0.2; done"
     on(host, "rm -f /tmp/sampled")
     return subprocess.Popen([*ssh(host), f"sh -c {shlex.quote(loop)}"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
@@ -141,7 +148,7 @@ def sample(host: str) -> subprocess.Popen[str]:
 
 def finish(host: str, process: subprocess.Popen[str]) -> list[float]:
     """The moments at which the host accepted writes."""
-    on(host, "touch /tmp/sampled; pkill -f 'psql -XAtq -h /var/run/postgresql -U postgres -d postgres$'", check=False)
+    on(host, f"touch /tmp/sampled; pkill -f 'psql -XAtq -h /var/run/postgresql -U postgres -d {PROJECT}$'", check=False)
     out, _ = process.communicate(timeout=60)
     return [float(line.split("|")[0]) for line in out.splitlines() if line.endswith("|t")]
 
