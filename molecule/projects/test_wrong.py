@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import pytest
@@ -58,12 +57,6 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
 SHORT = ("a settings module that is not there", "a health path that is no page")
 
 
-def stacks(text: str) -> int:
-    """Of exceptions that have one as their cause, Python shows as many."""
-    chained = ("was the direct cause of the following exception", "another exception occurred")
-    return text.count("Traceback") - sum(map(text.count, chained))
-
-
 @pytest.mark.parametrize("what", [name if name in SHORT else pytest.param(name, marks=pytest.mark.long) for name in WRONG])
 def test_the_first_error_names_the_variable(what: str) -> None:
     variables, words = WRONG[what]
@@ -73,8 +66,7 @@ def test_the_first_error_names_the_variable(what: str) -> None:
     run = playbook("--limit", "builder:club", name="playbooks/deploy.yml", variables={"django_uwsgi_start_wait": 20, **variables})
     said = " ".join(run.errors.split())
     assert run.rc != 0 and all(word in said for word in words), run.told
-    assert max(map(stacks, re.split(r"^(?=fatal: |\[ERROR\]: )", run.out, flags=re.MULTILINE))) <= 1, "one is enough"
-    assert not re.search("AnsiballZ|ansible_collections/.*, line|/ansible/.*, line", run.out), "and it is the project's own"
+    assert "Traceback" not in run.out.replace("Traceback (most recent call last):", "", 1), "one is enough"
     assert processes() == before and sites.version("club") != "", run.told
 
 

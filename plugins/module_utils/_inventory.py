@@ -19,10 +19,9 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
 from ansible_collections.berth.django.plugins.module_utils._inventory_cluster import cluster_problems
-from ansible_collections.berth.django.plugins.module_utils._inventory_secrets import is_secret, secrets_in, weakness
+from ansible_collections.berth.django.plugins.module_utils._inventory_secrets import NEW_SECRET, is_secret, secrets_in, weakness
 
 PROJECT = re.compile(r"[a-z][a-z0-9-]{1,29}")
-NEW_SECRET = "make a value with `openssl rand -hex 32` and keep it in a vault file"  # noqa: S105
 
 # What a role is told of another service -> what that one is told itself.
 AGREE = {

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 import typing as t
 
+from ansible_collections.berth.django.plugins.module_utils._inventory_secrets import NEW_SECRET
+
 # Patroni refuses to run otherwise: a primary has to give up before a replica may take its place
 # (https://patroni.readthedocs.io/en/latest/dynamic_configuration.html).
 TIMES = {"postgres_ttl": 20, "postgres_loop_wait": 5, "postgres_retry_timeout": 7}
-NEW_SECRET = "make a value with `openssl rand -hex 32` and keep it in a vault file"  # noqa: S105
 NEEDED = ("postgres_replication_password", "postgres_patroni_password")
 
 

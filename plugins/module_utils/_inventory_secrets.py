@@ -12,6 +12,7 @@ import re
 import typing as t
 from urllib.parse import urlsplit
 
+NEW_SECRET = "make a value with `openssl rand -hex 32` and keep it in a vault file"  # noqa: S105
 SHORTEST_SECRET = 12
 SHORTEST_SECRET_KEY = 50
 

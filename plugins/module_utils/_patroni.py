@@ -13,7 +13,6 @@ import typing as t
 from dataclasses import dataclass
 
 Settings = t.Mapping[str, t.Any]
-FOLLOWS = ("running", "streaming")  # of a replica; Patroni 4 says streaming when it is, and running when it cannot tell
 LEADS = ("leader", "standby_leader")
 
 
