@@ -54,9 +54,13 @@ class Run:
 
     @property
     def told(self) -> str:
-        """What a failed test should show of it: the errors, or else the changes, and the recap."""
+        """What a failed test should show of it: the errors, or else warnings and changes, and the recap."""
         changes = "\n".join(re.findall(r"^(?:TASK .*\n(?:(?!ok:|skipping:).*\n)*?changed: .*)", self.out, re.MULTILINE))
-        return (self.errors or changes) + self.out[self.out.find("PLAY RECAP") :]
+        return (self.errors or f"{self.warnings}\n{changes}") + self.out[self.out.find("PLAY RECAP") :]
+
+    @property
+    def warnings(self) -> str:
+        return "\n".join(re.findall(r"^\[WARNING\]: .*(?:\n.+)*", self.out, re.MULTILINE))
 
     @property
     def changed(self) -> dict[str, int]:
