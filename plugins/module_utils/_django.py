@@ -41,9 +41,6 @@ COMMAND_SPEC: dict[str, t.Any] = dict(
     when=dict(type="bool", default=True),
 )
 
-# The last lines of a failed command that are shown.
-SHOWN = 25
-
 
 def manage(command: str, words: t.Iterable[str] = (), python: str = "python3", folder: str = "", settings: str = "") -> list[str]:
     """One manage.py command line, as the container's entry point gets it. The options that keep output readable are always there."""
@@ -175,51 +172,3 @@ def schema_problem(release: str, serving: str | None, missing: t.Sequence[str], 
 
 def _mark(finding: dict[str, str]) -> str:
     return f"-- not safe while the release before serves: {finding['problem']}: {finding['instead']}"
-
-
-# --- what went wrong --------------------------------------------------------------------------------------------------------------
-
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
-_ERROR = re.compile(r"^(?:[\w.]*(?:Error|Exception|ImproperlyConfigured|DoesNotExist|Warning)\b.*|manage\.py\b.*: error: .*)$")
-_FRAME = re.compile(r'^  File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in .*)?$')
-_TRACEBACK = "Traceback (most recent call last):"
-_CHAINED = (
-    "During handling of the above exception, another exception occurred:",
-    "The above exception was the direct cause of the following exception:",
-)
-_NOT_THE_PROJECT = ("/site-packages/", "/dist-packages/", "/lib/python", "<", "manage.py")
-
-
-def explain(text: str) -> str:
-    """The lines of a failed command that tell an operator what to correct.
-
-    The last exception's message, the project's own line that led to it, and the exception before it, if there was one; or the error that
-    Django printed; or the end of the output.
-    """
-    lines = [line.rstrip() for line in _COLOUR.sub("", text).splitlines()]
-    if _TRACEBACK in lines:
-        start = len(lines) - 1 - lines[::-1].index(_TRACEBACK)
-        last = _from_traceback(lines[start + 1 :])
-        return "\n".join([last, *(f"(after {text})" for text in _exception_before(lines[:start]) if text.partition(": ")[2] not in last)])
-    starts = [number for number, line in enumerate(lines) if _ERROR.match(line)]
-    telling = lines[starts[0] :] if starts else lines
-    return "\n".join([line for line in telling if line][-SHOWN:])
-
-
-def _exception_before(lines: list[str]) -> list[str]:
-    """Of two exceptions, the first may be the one that says what is missing."""
-    told = [line for line in lines if line]
-    return [told[-2]] if len(told) > 1 and told[-1] in _CHAINED else []
-
-
-def _from_traceback(lines: list[str]) -> str:
-    frames = [(match, number) for number, line in enumerate(lines) if (match := _FRAME.match(line))]
-    # The message begins at the first line that is not indented, and may have several; a SyntaxError shows its line above it.
-    message_at = next((number for number, line in enumerate(lines) if line and not line.startswith(" ")), len(lines))
-    message = [line for line in lines[message_at:] if line][:SHOWN]
-    own = [(match, number) for match, number in frames if not any(part in match["file"] for part in _NOT_THE_PROJECT)]
-    if own:
-        match, number = own[-1]
-        code = lines[number + 1].strip() if number + 1 < message_at else ""
-        message.append(f"(raised in {match['file']}, line {match['line']}: {code})")
-    return "\n".join(message)

@@ -15,10 +15,13 @@ from dataclasses import dataclass, field
 
 from ansible_collections.berth.django.plugins.module_utils import _docker_argv as argv_of
 from ansible_collections.berth.django.plugins.module_utils._plan import Actual, aside_name
+from ansible_collections.berth.django.plugins.module_utils._python_errors import condensed
 from ansible_collections.berth.django.plugins.module_utils._shell import run
 from ansible_collections.berth.django.plugins.module_utils._spec import Service
 
-LOG_LINES = 30
+# Of a log: what is read, and what is shown of it when its stacks are condensed.
+LOG_LINES = 200
+SHOWN_LINES = 30
 
 
 @dataclass
@@ -38,8 +41,12 @@ class Execution:
 Step = t.Callable[[Execution, str], None]
 
 
-def log_of(container: str) -> str:
-    return run(argv_of.logs(container, LOG_LINES)).text or "(it wrote nothing)"
+def end_of_log(container: str, explained: str = "") -> str:
+    """With its heading, and what a question about the failure brought to light above it."""
+    told: set[str] = set()
+    above = condensed(explained.splitlines(), told)
+    log = condensed((run(argv_of.logs(container, LOG_LINES)).text or "(it wrote nothing)").splitlines(), told)
+    return "\n".join([*above, "The end of its own log:", *log[-SHOWN_LINES:]])
 
 
 def instance_of(execution: Execution, name: str) -> str:

@@ -32,6 +32,7 @@ from ansible_collections.berth.django.plugins.module_utils import (
     _observe,
 )
 from ansible_collections.berth.django.plugins.module_utils._preview import previewed
+from ansible_collections.berth.django.plugins.module_utils._python_errors import explain
 from ansible_collections.berth.django.plugins.module_utils._shell import (
     EngineError,
     Outcome,
@@ -141,7 +142,7 @@ class Project:
             raise EngineError(f"manage.py {label} was not started: {outcome.text}")
         if outcome.rc in NOT_STARTED and not outcome.out:
             raise EngineError(
-                f"manage.py {label} was not started: {_django.explain(outcome.text)}. Is {self.python} in the image, and its entry point?"
+                f"manage.py {label} was not started: {explain(outcome.text)}. Is {self.python} in the image, and its entry point?"
             )
 
 
@@ -155,7 +156,7 @@ def source_of(name: str) -> str:
 
 
 def failed(what: str, outcome: Outcome, hint: str = "") -> CommandFailed:
-    reason = f"no answer within its timeout\n{_django.explain(outcome.out)}" if outcome.rc == TIMED_OUT else _django.explain(outcome.text)
+    reason = f"no answer within its timeout\n{explain(outcome.out)}" if outcome.rc == TIMED_OUT else explain(outcome.text)
     return CommandFailed(
         f"{what} failed: {reason or f'it ended with {outcome.rc} and wrote nothing'}{hint}",
         exit_code=outcome.rc,

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from ansible_collections.berth.django.plugins.module_utils import _docker_argv as argv_of
 from ansible_collections.berth.django.plugins.module_utils import _files
-from ansible_collections.berth.django.plugins.module_utils._execution import Execution, Step, instance_of, log_of, remove_directories
+from ansible_collections.berth.django.plugins.module_utils._execution import Execution, Step, end_of_log, instance_of, remove_directories
 from ansible_collections.berth.django.plugins.module_utils._observe import answers, as_container, ask, inspect_one, proven
 from ansible_collections.berth.django.plugins.module_utils._plan import aside_name
 from ansible_collections.berth.django.plugins.module_utils._shell import EngineError, must, run
@@ -108,7 +108,7 @@ def _start_again(service: Service, name: str) -> None:
     deadline = time.monotonic() + service.health.wait
     while run(argv_of.exec_in(name, command), timeout=service.health.timeout + 1).rc != 0:
         if time.monotonic() > deadline:
-            raise EngineError(f"{name} was started again and is not healthy yet. The end of its log:\n{log_of(name)}")
+            raise EngineError(f"{name} was started again and is not healthy yet.\n{end_of_log(name)}")
         time.sleep(0.3)
 
 
@@ -149,14 +149,14 @@ def _wait_healthy(execution: Execution, name: str) -> None:
             why = f"ended with code {state.get('ExitCode')}" if ended else f"did not become healthy within {health.wait} s"
             said = outcome.text or f"exit code {outcome.rc}"
             more = "" if ended else _explained(name, health.explain)
-            raise EngineError(f"the container {name} {why}. Its health check said: {said}\n{more}The end of its own log:\n{log_of(name)}")
+            raise EngineError(f"the container {name} {why}. Its health check said: {said}\n{end_of_log(name, more)}")
         time.sleep(0.3)
 
 
 def _explained(name: str, command: tuple[str, ...]) -> str:
     """Many a product answers 500 and logs nothing."""
     outcome = run(argv_of.exec_in(name, command), timeout=EXPLAIN_TIMEOUT) if command else None
-    return f"{outcome.text}\n" if outcome and outcome.text else ""
+    return outcome.text if outcome else ""
 
 
 def _reload(execution: Execution, name: str) -> None:
@@ -176,7 +176,7 @@ def _reload(execution: Execution, name: str) -> None:
         time.sleep(0.1)
     raise EngineError(
         f"{service.name} did not take its new configuration {service.generation}, the one before is in force again. "
-        f"It answered:\n{outcome.text}\nThe end of its own log:\n{log_of(name)}"
+        f"It answered:\n{outcome.text}\n{end_of_log(name)}"
     )
 
 

@@ -15,7 +15,7 @@ import time
 
 from ansible_collections.berth.django.plugins.module_utils import _docker_argv as argv_of
 from ansible_collections.berth.django.plugins.module_utils import _files, _release, _release_files
-from ansible_collections.berth.django.plugins.module_utils._execution import Execution, Step, log_of, remove_directories
+from ansible_collections.berth.django.plugins.module_utils._execution import Execution, Step, end_of_log, remove_directories
 from ansible_collections.berth.django.plugins.module_utils._observe import inspect_one
 from ansible_collections.berth.django.plugins.module_utils._release import UnderWay
 from ansible_collections.berth.django.plugins.module_utils._shell import EngineError, run
@@ -64,7 +64,7 @@ def look(service: Service) -> None:
     name = service.container
     crashed = (inspect_one(name) or {}).get("RestartCount", 0)
     if crashed:
-        raise EngineError(f"the container {name} was healthy and then ended {crashed} times\nThe end of its own log:\n{log_of(name)}")
+        raise EngineError(f"the container {name} was healthy and then ended {crashed} times\n{end_of_log(name)}")
     _stay_healthy(service, name, 0)
 
 
@@ -87,7 +87,7 @@ def _stay_healthy(service: Service, name: str, seconds: int) -> None:
             failures = failures + 1 if outcome.rc else 0
             why = f"is no longer healthy: {outcome.text or f'exit code {outcome.rc}'}" if failures >= health.retries else ""
         if why:
-            raise EngineError(f"the container {name} was healthy and then {why}\nThe end of its own log:\n{log_of(name)}")
+            raise EngineError(f"the container {name} was healthy and then {why}\n{end_of_log(name)}")
         if time.monotonic() > deadline and not failures:
             return
         time.sleep(0.5)
