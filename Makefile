@@ -30,7 +30,12 @@ lab-down: venv machine ## Remove every trace of the lab
 	ansible-playbook playbooks/lab_down.yml -i $(INVENTORY) $(ARGS)
 
 .PHONY: test
-test: lint unit integration scenarios ## Run lint, unit tests, tests with an engine, and the Molecule scenarios
+test: ## Run lint, unit tests, tests with an engine, and the Molecule scenarios
+	@set -e; for target in lint unit integration scenarios; do \
+	    began=$$(date +%s); \
+	    $(MAKE) --no-print-directory $$target; \
+	    echo "The target $$target took $$(($$(date +%s) - began)) s."; \
+	done
 
 .PHONY: test-faults
 test-faults: ## Run the scenarios with the long tables of faults

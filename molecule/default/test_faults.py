@@ -143,14 +143,14 @@ def test_restart_of_the_docker_daemon_stops_nothing() -> None:
 @pytest.mark.parametrize(
     "variables",
     [
-        pytest.param({"django_uwsgi_processes": 3}, id="the app beside the old one"),
-        pytest.param({"nginx_memory": "200m"}, id="nginx, host by host"),
+        pytest.param({"django_uwsgi_processes": 3}, id="the app beside the old one", marks=pytest.mark.long),
+        pytest.param({"nginx_memory": "200m"}, id="nginx, host by host", marks=pytest.mark.long),
         pytest.param({"haproxy_memory": "200m"}, id="HAProxy beside the old one"),
     ],
 )
 def test_replaced_under_load_without_loss(variables: dict[str, Any]) -> None:
     """Two web hosts, clients that keep their connections and clients that do not, none of which asks twice."""
-    with losses(f"http://{HOSTS[GROUPS['haproxy'][0]]['address']}{SITE}", "--pause", "0.02") as load:
+    with losses(f"http://{HOSTS[GROUPS['haproxy'][0]]['address']}{SITE}", "--pause", "0.1") as load:
         run = playbook(variables=variables)
     assert run.rc == 0 and any(run.changed.values()), run.told
     assert load["sent"] > 200 and load["lost"] == 0, load

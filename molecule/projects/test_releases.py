@@ -44,6 +44,7 @@ def deploy(number: int, projects: t.Iterable[str], *more: str) -> Run:
     return playbook(*more, name="playbooks/deploy.yml", variables={"project_sources": str(SOURCES)})
 
 
+@pytest.mark.long
 def test_all_are_released_at_once_and_what_was_stored_stays() -> None:
     marks = {project: sites.write(project) for project in PROJECTS}
     photo = sites.photos()[0]
@@ -60,6 +61,7 @@ def test_all_are_released_at_once_and_what_was_stored_stays() -> None:
     )
 
 
+@pytest.mark.long
 def test_a_change_of_one_python_file_ships_that_file_s_layer_and_no_requirements() -> None:
     host = GROUPS["gallery_web"][0]
     new, old = (
@@ -89,6 +91,7 @@ def test_one_is_released_alone_and_the_others_are_not_touched() -> None:
     assert {name: line for name, line in processes().items() if "/club-" not in name} == others
 
 
+@pytest.mark.long
 def test_a_worker_that_cannot_start_stops_the_release() -> None:
     before = processes()
     run = playbook(
@@ -101,6 +104,7 @@ def test_a_worker_that_cannot_start_stops_the_release() -> None:
     assert processes() == before and sites.version("press") == "2"
 
 
+@pytest.mark.long
 def test_a_rollback_is_about_one_project() -> None:
     run = playbook(name="playbooks/rollback.yml")
     assert run.rc != 0 and "--limit" in run.out, run.told
@@ -118,6 +122,7 @@ def test_a_rollback_is_about_one_project() -> None:
     )
 
 
+@pytest.mark.long
 def test_a_worker_that_is_taken_out_goes() -> None:
     run = playbook(
         "--limit",

@@ -9,9 +9,10 @@ import pytest
 from losses import losses
 from versions import URL, deploy, rollback, served, version
 
-LOAD = ("--keep-alive", "3", "--new", "3", "--slow", "1", "--uploads", "1", "--pause", "0.05")
+LOAD = ("--keep-alive", "3", "--new", "3", "--slow", "1", "--uploads", "1", "--pause", "0.1")
 
 
+@pytest.mark.long
 def test_a_deploy_loses_nothing() -> None:
     assert deploy(version("one")).rc == 0
     with losses(URL, *LOAD) as counted:
