@@ -1,0 +1,63 @@
+# Copyright: berth.django contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+
+# Note that this module util is **PRIVATE** to the collection. It can have breaking changes at any time.
+# Do not use this from other collections or standalone plugins/modules!
+"""Whether a database server has a connection for everybody who may want one, as sentences. Pure."""
+
+from __future__ import annotations
+
+import typing as t
+
+from ansible_collections.berth.django.plugins.module_utils._inventory_cluster import Role
+
+# As the roles' defaults say.
+PROCESSES, THREADS, CONNECTIONS = 4, 1, 100
+# superuser_reserved_connections of PostgreSQL (3), and what Patroni, pgBackRest, migrations and whoever looks after it may hold.
+RESERVED = 10
+
+
+def connection_problems(roles: t.Sequence[Role]) -> list[str]:
+    """Django holds one connection for each thread. A release runs beside the one before for a while, so that there are twice as many."""
+    found = []
+    for server in (role for role in roles if role.name == "postgres"):
+        apps = [role for role in roles if role.name == "django_uwsgi" and project_of(role) == project_of(server)]
+        told = {app.host: threads_of(app) for app in apps}
+        wanted, limit = 2 * sum(sum(each) for each in told.values()), limit_of(server)
+        if wanted > limit - RESERVED:
+            found.append(
+                f"PostgreSQL on host {server.host} has {limit} connections (postgres_settings.max_connections), and the project may want "
+                f"{wanted} while a release starts beside the one before ({summed(told)}, twice), with {RESERVED} kept for others: "
+                f"set max_connections to {wanted + RESERVED} or more, or lower django_uwsgi_processes or django_uwsgi_threads."
+            )
+    return found
+
+
+def summed(told: t.Mapping[str, tuple[int, int]]) -> str:
+    return ", ".join(f"{host}: {web} for uWSGI" + (f" and {others} for workers" if others else "") for host, (web, others) in told.items())
+
+
+def threads_of(app: Role) -> tuple[int, int]:
+    """Of uWSGI, and of what else the project runs on the host."""
+    options = app.values.get("django_uwsgi_options") or {}
+    processes = number(options.get("processes"), number(app.values.get("django_uwsgi_processes"), PROCESSES))
+    threads = number(options.get("threads"), number(app.values.get("django_uwsgi_threads"), THREADS))
+    workers = app.values.get("django_uwsgi_workers")
+    found = list(workers.values()) if isinstance(workers, dict) else []
+    others = sum(number(worker.get("count"), 1) for worker in found if isinstance(worker, dict))
+    return processes * threads, others + (1 if app.values.get("django_uwsgi_schedule") else 0)
+
+
+def limit_of(server: Role) -> int:
+    settings = server.values.get("postgres_settings") or {}
+    return number(settings.get("max_connections") if isinstance(settings, dict) else None, CONNECTIONS)
+
+
+def number(value: t.Any, otherwise: int) -> int:
+    """What is none is told by the rule for types."""
+    return int(value) if str(value).isdigit() else otherwise
+
+
+def project_of(role: Role) -> t.Any:
+    return role.values.get(f"{role.name}_project")
