@@ -66,6 +66,13 @@ def database() -> dict[str, Any]:
     }
 
 
+def replica() -> dict[str, Any] | None:
+    """The same database, to be read from DATABASE_REPLICA_HOST and _PORT: what of them is not said is the primary's. None without either."""
+    found = {"HOST": os.environ.get("DATABASE_REPLICA_HOST"), "PORT": os.environ.get("DATABASE_REPLICA_PORT")}
+    given = {key: value for key, value in found.items() if value}
+    return database() | given if given else None
+
+
 def parse_url(url: str) -> dict[str, Any]:
     """postgresql://user:password@host:5432/name?sslmode=require, or sqlite:///file and sqlite:///:memory:."""
     parts = urlsplit(url)

@@ -75,7 +75,15 @@ REST_FRAMEWORK = {
 
 # --- database ---------------------------------------------------------------------------------------------------------------------
 
-DATABASES = {"default": env.database() | {"CONN_MAX_AGE": env.integer("CONN_MAX_AGE", 60), "CONN_HEALTH_CHECKS": True}}
+CONNECTIONS = {"CONN_MAX_AGE": env.integer("CONN_MAX_AGE", 60), "CONN_HEALTH_CHECKS": True}
+DATABASES = {"default": env.database() | CONNECTIONS}
+# Where there is a replica (a cluster of database servers), it is read from.
+if replica := env.replica():
+    DATABASES["replica"] = replica | CONNECTIONS | {"TEST": {"MIRROR": "default"}}
+    DATABASE_ROUTERS = ["site_settings.replica.ReadsFromReplica"]
+    MIDDLEWARE.insert(
+        MIDDLEWARE.index("django.contrib.sessions.middleware.SessionMiddleware") + 1, "site_settings.replica.reads_own_writes"
+    )
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 SESSION_ENGINE = "django.contrib.sessions.backends.db"
 AUTH_PASSWORD_VALIDATORS = [
