@@ -31,7 +31,7 @@ lab-down: venv machine ## Remove every trace of the lab
 
 .PHONY: test
 test: ## Run lint, unit tests, tests with an engine, and the Molecule scenarios
-	@set -e; for target in lint unit integration scenarios; do \
+	@set -e; for target in "-j2 --output-sync=target lint unit" integration scenarios; do \
 	    began=$$(date +%s); \
 	    $(MAKE) --no-print-directory $$target; \
 	    echo "The target $$target took $$(($$(date +%s) - began)) s."; \

@@ -33,7 +33,7 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
 
 
 # With every `make test`; the rest of the table is for `make test-faults`.
-SHORT = ("value that --strict accepts", "missing WSGI module")
+SHORT = ("missing WSGI module",)
 
 
 @pytest.mark.parametrize(
@@ -120,6 +120,7 @@ def refused(source: Path, words: list[str]) -> None:
     assert len(told) == len(set(told)), f"more than one error, or more than one closing sentence, of a host:\n{run.errors}"
 
 
+@pytest.mark.long
 def test_change_of_settings_loses_no_request() -> None:
     """A new instance starts beside the old one; requests in flight and in the queue are answered by the one that took them."""
     old = container(WEB, "django_uwsgi")

@@ -234,6 +234,7 @@ def test_removed_container_is_made_again() -> None:
     assert get().status == 200
 
 
+@pytest.mark.long
 def test_look_alike_of_the_official_image() -> None:
     """HAProxy under /usr/local/sbin, another uid, an entry point that puts words in front, `STOPSIGNAL SIGUSR1`."""
     image = on(HOST, f"docker inspect --format '{{{{.Config.Image}}}}' {name()}")

@@ -118,6 +118,7 @@ def test_new_socket_of_the_application_is_used_at_once() -> None:
     assert get().headers["x-served-by"].endswith("/first.sock") and workers() == before
 
 
+@pytest.mark.long
 def test_application_on_other_hosts() -> None:
     """TCP upstreams, by the group; the one on nginx's own host by its socket."""
     run = converge(nginx_upstream="tcp", nginx_upstream_group="nginx")
@@ -208,6 +209,7 @@ def quoted(script: str) -> str:
     return script.replace("'", "'\\''")
 
 
+@pytest.mark.long
 def test_look_alike_of_the_official_image() -> None:
     """Another uid, an entry point that edits /etc/nginx, `STOPSIGNAL SIGQUIT`, a CMD with `daemon off`."""
     entry = (

@@ -45,6 +45,7 @@ def test_reload_where_that_suffices(taken_back: None) -> None:
     assert server() == before, "a reload would have been enough"
 
 
+@pytest.mark.long
 def test_new_client_is_admitted_by_a_reload(taken_back: None) -> None:
     assert connect("SELECT 1", host=STRANGER).rc != 0
     before = server()
