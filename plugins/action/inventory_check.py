@@ -24,6 +24,7 @@ ROLES = Path(__file__).resolve().parents[2] / "roles"
 GROUPS = {
     "builder": "image",
     "etcd": "etcd",
+    "pgbackrest": "pgbackrest",
     "postgres": "postgres",
     "django_uwsgi": "django_uwsgi",
     "nginx": "nginx",

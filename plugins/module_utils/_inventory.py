@@ -18,7 +18,9 @@ import typing as t
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
+from ansible_collections.berth.django.plugins.module_utils._inventory_backup import backup_problems
 from ansible_collections.berth.django.plugins.module_utils._inventory_cluster import cluster_problems
+from ansible_collections.berth.django.plugins.module_utils._inventory_connections import connection_problems
 from ansible_collections.berth.django.plugins.module_utils._inventory_secrets import NEW_SECRET, is_secret, secrets_in, weakness
 
 PROJECT = re.compile(r"[a-z][a-z0-9-]{1,29}")
@@ -28,13 +30,14 @@ AGREE = {
     "nginx_static_url": "django_uwsgi_static_url",
     "nginx_upstream_port": "django_uwsgi_port",
     "haproxy_server_port": "nginx_port",
+    "postgres_backup_port": "pgbackrest_port",
 }
 
 
 # Groups whose part somebody else may have: a database server that is there already, the load balancer of a cloud.
 MAY_BE_ELSEWHERE = ("postgres", "haproxy")
 # A fleet whose databases are single servers has none.
-OPTIONAL = ("etcd",)
+OPTIONAL = ("etcd", "pgbackrest")
 
 # role -> the group of its hosts, where that has another name
 GROUP_OF = {"image": "builder"}
@@ -47,6 +50,7 @@ PEERS = {
 # The ports that roles publish on a host, as their defaults say.
 PORTS = {
     "etcd": {"etcd_client_port": 2379, "etcd_peer_port": 2380},
+    "pgbackrest": {"pgbackrest_port": 8432},
     "postgres": {"postgres_port": 5432},
     "django_uwsgi": {"django_uwsgi_port": 8001},
     "nginx": {"nginx_port": 8000},
@@ -87,7 +91,8 @@ def problems(
         of_roles += [(role.host, sentence) for sentence in told]
     found += merged(of_roles) + registry_problems(roles) + project_problems(roles) + socket_problems(roles, groups) + media_problems(roles)
     found += release_problems(roles) + agreement_problems(roles) + port_problems(roles, machines) + peer_problems(roles, groups)
-    found += backend_problems(roles, groups) + merged(cluster_problems(roles, groups))
+    found += backend_problems(roles, groups) + merged(cluster_problems(roles, groups)) + backup_problems(roles, groups, machines)
+    found += connection_problems(roles)
     return list(dict.fromkeys(found))
 
 

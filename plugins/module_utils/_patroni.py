@@ -14,6 +14,8 @@ from dataclasses import dataclass
 
 Settings = t.Mapping[str, t.Any]
 LEADS = ("leader", "standby_leader")
+# Has everything that was acknowledged.
+SYNCHRONOUS = ("sync_standby", "quorum_standby")
 
 
 @dataclass(frozen=True)
@@ -51,6 +53,25 @@ def members(answer: t.Mapping[str, t.Any]) -> list[Member]:
 def leader(found: t.Iterable[Member]) -> str:
     """Its name, or an empty string while there is none."""
     return next((member.name for member in found if member.leads and member.state == "running"), "")
+
+
+def successor(found: t.Iterable[Member]) -> str:
+    """Who is to lead when nobody is named: a member that follows, and one that has everything first. Empty when nobody does."""
+    follow = [member for member in found if not member.leads and member.well]
+    return next((member.name for member in sorted(follow, key=lambda each: each.role not in SYNCHRONOUS)), "")
+
+
+def cannot_lead(found: t.Sequence[Member], name: str) -> str:
+    """Why it cannot; empty when it can."""
+    known = {member.name: member for member in found}
+    have_all = [member.name for member in found if member.role in SYNCHRONOUS]
+    if name not in known:
+        return f"{name!r} is no member of the cluster: {', '.join(known)}."
+    if not known[name].well:
+        return f"{name} is {known[name].state}, and does not follow the primary: name another one, or wait."
+    if have_all and name not in have_all and not known[name].leads:
+        return f"{name} does not follow synchronously, and may lack what was acknowledged: name {' or '.join(have_all)}."
+    return ""
 
 
 def missing(found: t.Sequence[Member], wanted: t.Iterable[str]) -> list[str]:

@@ -26,6 +26,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     settings=dict(type="dict", default={}),
     members=dict(type="list", elements="str", default=[]),
     primary=dict(type="str", default=""),
+    hand_over=dict(type="bool", default=False),
     wait=dict(type="int", default=120),
 )
 # A switchover waits for the primary's checkpoint; a restart, for what still runs.
@@ -35,7 +36,7 @@ Parameters = t.Mapping[str, t.Any]
 
 
 def changes_anything(parameters: Parameters) -> bool:
-    return bool(parameters["settings"] or parameters["primary"] or parameters["members"])
+    return any(parameters[name] for name in ("settings", "primary", "hand_over", "members"))
 
 
 def converge(parameters: Parameters, check_mode: bool) -> dict[str, t.Any]:
@@ -53,7 +54,7 @@ def converge(parameters: Parameters, check_mode: bool) -> dict[str, t.Any]:
         return dict(changed=False, leader="", members=[], actions=[], unknown=unknown)
     differs = _patroni.patch(current, wanted)
     actions = [f"set {name} to {value}" for name, value in _patroni.flat(differs).items()]
-    hands_over = parameters["primary"] if parameters["primary"] not in ("", _patroni.leader(found)) else ""
+    hands_over = next_leader(parameters, found)
     if hands_over:
         actions.append(f"hand the primary over from {_patroni.leader(found) or 'nobody'} to {hands_over}")
     if not check_mode:
@@ -73,6 +74,19 @@ def converge(parameters: Parameters, check_mode: bool) -> dict[str, t.Any]:
         unknown=[],
         diff=dict(before=before, after=_patroni.flat(differs)),
     )
+
+
+def next_leader(parameters: Parameters, found: t.Sequence[_patroni.Member]) -> str:
+    """Who is to lead in the place of who does; empty when nobody is."""
+    if not parameters["primary"] and not parameters["hand_over"]:
+        return ""
+    name = parameters["primary"] or _patroni.successor(found)
+    if not name:
+        raise EngineError("no member follows the primary: there is nobody to hand over to.")
+    why = _patroni.cannot_lead(found, name)
+    if why:
+        raise EngineError(why)
+    return name if name != _patroni.leader(found) else ""
 
 
 def switch_over(api: Api, found: t.Sequence[_patroni.Member], candidate: str) -> None:

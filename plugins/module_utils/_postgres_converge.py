@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import typing as t
 
-from ansible_collections.berth.django.plugins.module_utils import _docker_argv, _observe, _postgres, _shell
+from ansible_collections.berth.django.plugins.module_utils import _observe, _postgres, _postgres_psql, _shell
 
-TIMEOUT = 300
 ARGUMENT_SPEC: dict[str, t.Any] = dict(
     container=dict(type="str", required=True),
     project=dict(type="str", required=True),
@@ -35,11 +34,7 @@ Parameters = t.Mapping[str, t.Any]
 
 
 def psql(parameters: Parameters, script: str) -> str:
-    argv = ["psql", "-XAtq", "-h", parameters["socket_directory"], "-U", parameters["superuser"], "-d", "postgres"]
-    outcome = _shell.run(_docker_argv.exec_in(parameters["container"], argv, interactive=True), stdin=script, timeout=TIMEOUT)
-    if outcome.rc != 0:
-        raise _shell.EngineError(f"PostgreSQL in {parameters['container']} refused: {_postgres.without_verifiers(outcome.text)}")
-    return outcome.out
+    return _postgres_psql.psql(parameters["container"], "postgres", script, parameters["superuser"], parameters["socket_directory"])
 
 
 def ask(parameters: Parameters, wanted: _postgres.Wanted, check_mode: bool) -> _postgres.Actual:

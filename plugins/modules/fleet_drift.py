@@ -43,6 +43,9 @@ options:
   cluster:
     description: Filled in by the action plugin. What M(berth.django.postgres_cluster) takes.
     type: dict
+  archive:
+    description: Filled in by the action plugin. The C(container) of a server whose log is archived. Where it is not, there is a warning.
+    type: dict
   haproxy:
     description: Filled in by the action plugin. What M(berth.django.haproxy_drain) takes.
     type: dict
@@ -82,6 +85,7 @@ from ansible_collections.berth.django.plugins.module_utils import (
     _django,
     _django_drift,
     _docker_argv,
+    _drill,
     _haproxy_drain,
     _host_converge,
     _image_builder,
@@ -91,6 +95,7 @@ from ansible_collections.berth.django.plugins.module_utils import (
     _plan,
     _postgres_converge,
 )
+from ansible_collections.berth.django.plugins.module_utils._postgres_psql import psql
 from ansible_collections.berth.django.plugins.module_utils._registry import RegistryError
 from ansible_collections.berth.django.plugins.module_utils._service_options import SERVICE_ARGUMENT_SPEC
 from ansible_collections.berth.django.plugins.module_utils._shell import EngineError, docker_present, run
@@ -150,6 +155,12 @@ def cluster(wanted: dict[str, t.Any]) -> Told:
     return [f"cluster: {', '.join(found)}"] if found else [], []
 
 
+def archive(wanted: dict[str, t.Any]) -> Told:
+    """No run can mend it, so it is no difference."""
+    failed = psql(wanted["container"], "postgres", _drill.NOT_ARCHIVED).strip()
+    return [], [f"backups: the archive does not take the log of {wanted['container']} {failed}; its log says why"] if failed else []
+
+
 def haproxy(wanted: dict[str, t.Any]) -> Told:
     return [f"haproxy: {change.sentence}" for change in _haproxy_drain.wanted_changes(wanted["socket"], wanted["config"])], []
 
@@ -179,6 +190,7 @@ QUESTIONS: dict[str, t.Callable[[t.Any], Told]] = {
     "haproxy": haproxy,
     "database": database,
     "cluster": cluster,
+    "archive": archive,
     "project": project,
 }
 
@@ -206,6 +218,7 @@ def main() -> None:
             project=dict(type="dict", options=dict(**_django.ARGUMENT_SPEC, **_django_drift.ARGUMENT_SPEC, companions=COMPANIONS)),
             database=dict(type="dict", options=_postgres_converge.ARGUMENT_SPEC),
             cluster=dict(type="dict", options=_patroni_converge.ARGUMENT_SPEC),
+            archive=dict(type="dict", options=dict(container=dict(type="str", required=True))),
             haproxy=dict(type="dict", options=dict(socket=dict(type="path", required=True), config=dict(type="str", required=True))),
             images=dict(
                 type="dict",

@@ -66,6 +66,10 @@ options:
     description: The member that is to lead. Another one that leads hands over to it; without this, whoever leads goes on.
     type: str
     default: ""
+  hand_over:
+    description: Whether the member that leads hands over where O(primary) names nobody. To one that follows, synchronously if there is one.
+    type: bool
+    default: false
   wait:
     description: Seconds to wait for members.
     type: int

@@ -238,6 +238,7 @@ def test_only_the_host_role_makes_an_authority() -> None:
         "host": [True],
         "image": [False, False],
         "etcd": [False],
+        "pgbackrest": [False],
         "haproxy": [False],
         "postgres": [False],
     }

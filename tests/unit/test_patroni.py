@@ -39,6 +39,37 @@ def test_members_and_leader() -> None:
     ]
 
 
+FOLLOWERS = [
+    {"name": "db1", "role": "leader", "state": "running"},
+    {"name": "db2", "role": "replica", "state": "streaming"},
+    {"name": "db3", "role": "sync_standby", "state": "streaming"},
+]
+
+
+def test_who_is_next() -> None:
+    """Who has everything, before who may not; never one that does not follow."""
+    assert _patroni.successor(_patroni.members({"members": FOLLOWERS})) == "db3"
+    assert _patroni.successor(_patroni.members({"members": FOLLOWERS[:2]})) == "db2"
+    assert _patroni.successor(_patroni.members({"members": FOLLOWERS[:1]})) == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("db1", ""),
+        ("db3", ""),
+        ("db2", "db2 does not follow synchronously, and may lack what was acknowledged: name db3."),
+        ("db9", "'db9' is no member of the cluster: db1, db2, db3."),
+    ],
+)
+def test_who_can_lead(name: str, words: str) -> None:
+    assert _patroni.cannot_lead(_patroni.members({"members": FOLLOWERS}), name) == words
+
+
+def test_who_does_not_follow_cannot_lead() -> None:
+    assert "db3 is starting" in _patroni.cannot_lead(_patroni.members(CLUSTER), "db3")
+
+
 @pytest.mark.parametrize(
     ("members", "wanted", "expected"),
     [
@@ -146,7 +177,7 @@ def test_settings_are_patched_with_the_password(patroni: dict[str, Any], monkeyp
 
 def test_what_patroni_refuses_is_told_in_its_words(patroni: dict[str, Any]) -> None:
     with pytest.raises(EngineError, match="candidate does not follow"):
-        _patroni_converge.converge({**patroni, "primary": "db3"}, check_mode=False)
+        _patroni_converge.converge({**patroni, "primary": "db2"}, check_mode=False)
 
 
 def test_another_authority_is_no_answer(patroni: dict[str, Any]) -> None:

@@ -67,7 +67,8 @@ def test_values_and_types_agree(role: Path) -> None:
         assert isinstance(value, TYPES[kind]), f"{name}: {value!r} is not of type {kind}"
         assert kind != "int" or not isinstance(value, bool), f"{name}: {value!r} is not of type int"
         if "choices" in option:
-            assert value in option["choices"], f"{name}: {value!r} is not one of {option['choices']}"
+            chosen = value if isinstance(value, list) else [value]
+            assert set(chosen) <= set(option["choices"]), f"{name}: {value!r} is not one of {option['choices']}"
 
 
 @every_role

@@ -11,7 +11,7 @@ initdb --pgdata="$PGDATA" --username=postgres --auth=trust --no-sync --no-instru
     cat /tmp/initdb.log
     exit 1
 }
-if ! pg_ctl --pgdata="$PGDATA" --wait --timeout=45 --silent --log="$log" --options="-c config_file=$config" start > /dev/null 2>&1; then
+if ! pg_ctl --pgdata="$PGDATA" --wait --timeout=45 --silent --log="$log" --options="-c config_file=$config -c archive_mode=off" start > /dev/null 2>&1; then
     grep -vE 'LOG:  (starting PostgreSQL|listening on|database system)' "$log"
     # The server names the line of a wrong name, and not that of a wrong value or of memory that it does not get.
     names=$(sed -nE 's/.*(value for|setting|parameter) "([a-z_.]+)".*/\2/p' "$log" | sort -u)
