@@ -8,8 +8,8 @@ from __future__ import annotations
 import time
 
 import pytest
-from cluster import CONTAINER, SERVERS, ledger, primary, synchronous, whole
-from fleet import HOSTS, on, playbook, request, restart_engine, until
+from cluster import CONTAINER, SERVERS, ledger, primary, psql, synchronous, whole
+from fleet import HOSTS, PROJECT, on, playbook, request, restart_engine, until
 
 # Seconds until writes are acknowledged again.
 FAILOVER, HANDOVER = 30, 5
@@ -107,6 +107,34 @@ def test_another_image_goes_through_the_cluster_without_a_lost_write() -> None:
         run = playbook("--limit", "postgres")
     assert run.rc == 0 and told.lost == [], run.told
     assert playbook().unchanged
+
+
+def test_a_switchover_pauses_writes_and_loses_none() -> None:
+    before = primary()
+    with ledger() as told:
+        run = playbook(name="playbooks/switchover.yml")
+    assert run.rc == 0 and f"{primary()} is the primary of" in run.out, run.told
+    assert primary() != before
+    assert told.lost == [] and told.two_at_once == []
+    assert told.pause <= HANDOVER, told.pause
+    back = playbook(name="playbooks/switchover.yml", variables={"to": "db9"})
+    assert back.rc != 0 and "'db9' is no member of the cluster" in back.errors, back.told
+
+
+def test_a_dropped_table_comes_back_on_every_member() -> None:
+    """In the place of the cluster: the members copy what was restored, and the site goes on with it."""
+    psql(primary(), "drop table if exists treasure; create table treasure as select generate_series(1, 1000) as number")
+    moment = psql(primary(), "select clock_timestamp()")
+    time.sleep(1)
+    psql(primary(), "drop table treasure")
+    run = playbook(name="playbooks/restore.yml", variables={"to": moment, "in_place": PROJECT})
+    assert run.rc == 0, run.told
+    until(whole, 120, "the cluster is whole")
+    assert {psql(host, "select count(*) from treasure") for host in SERVERS} == {"1000"}
+    until(lambda: request("/api/music/").status == 200, 60, "the site answers")
+    assert playbook().unchanged
+    proved = playbook(name="playbooks/restore_drill.yml")
+    assert proved.rc == 0, proved.told
 
 
 def cut(host: str) -> None:
