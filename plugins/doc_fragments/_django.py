@@ -59,8 +59,8 @@ requirements:
   - Django 4.2 or later in the image.
 notes:
   - Commands run with C(--no-color), and without asking questions.
-  - When a command fails, the message holds the lines of its output that matter; all of it is in RV(ignore:stdout) and RV(ignore:stderr),
-    and the exit code in RV(ignore:exit_code).
+  - When a command fails, the message holds the lines of its output that matter; all of it is in RV(ignore:stdout) and RV(ignore:stderr)
+    (of several stacks, the last), and the exit code in RV(ignore:exit_code).
 attributes:
   check_mode:
     description: Can run in C(check_mode) and return changed status prediction without modifying target.

@@ -32,7 +32,7 @@ from ansible_collections.berth.django.plugins.module_utils import (
     _observe,
 )
 from ansible_collections.berth.django.plugins.module_utils._preview import previewed
-from ansible_collections.berth.django.plugins.module_utils._python_errors import explain
+from ansible_collections.berth.django.plugins.module_utils._python_errors import explain, one_stack
 from ansible_collections.berth.django.plugins.module_utils._shell import (
     EngineError,
     Outcome,
@@ -161,7 +161,7 @@ def failed(what: str, outcome: Outcome, hint: str = "") -> CommandFailed:
         f"{what} failed: {reason or f'it ended with {outcome.rc} and wrote nothing'}{hint}",
         exit_code=outcome.rc,
         stdout=outcome.out,
-        stderr=outcome.err,
+        stderr=one_stack(outcome.err),
     )
 
 

@@ -62,6 +62,13 @@ def condensed(lines: t.Iterable[str], told: set[str]) -> list[str]:
     return kept
 
 
+def one_stack(text: str) -> str:
+    """With the last of its stacks alone: of those that led to it, what went wrong."""
+    lines = text.splitlines()
+    starts = [number for number, line in enumerate(lines) if line.strip() == _TRACEBACK]
+    return "\n".join([*condensed(lines[: starts[-1]], set()), *lines[starts[-1] :]]) if starts else text
+
+
 def _exception_before(lines: list[str]) -> list[str]:
     """Of two exceptions, the first may be the one that says what is missing."""
     told = [line for line in lines if line]

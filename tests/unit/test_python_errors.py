@@ -154,3 +154,10 @@ def test_what_was_told_above_is_not_told_again() -> None:
     told: set[str] = set()
     _python_errors.condensed(STACK.splitlines(), told)
     assert _python_errors.condensed(STACK.splitlines(), told) == ["(the same error again)"]
+
+
+def test_of_several_stacks_the_last_is_whole() -> None:
+    chain = f"{IN_A_LIBRARY}\n\nDuring handling of the above exception, another exception occurred:\n\n{STACK}"
+    told = _python_errors.one_stack(chain)
+    assert told.startswith(SHORT_OF_A_LIBRARY) and told.endswith(STACK) and told.count("Traceback") == 1
+    assert _python_errors.one_stack(STACK) == STACK and _python_errors.one_stack("none\n") == "none\n"
