@@ -31,10 +31,10 @@ lab-down: venv machine ## Remove every trace of the lab
 
 .PHONY: test
 test: ## Run lint, unit tests, tests with an engine, and the Molecule scenarios
-	@set -e; for target in "-j2 --output-sync=target lint unit" integration scenarios; do \
+	@set -e; for targets in "--jobs=2 --output-sync=target lint unit" integration scenarios; do \
 	    began=$$(date +%s); \
-	    $(MAKE) --no-print-directory $$target; \
-	    echo "The target $$target took $$(($$(date +%s) - began)) s."; \
+	    $(MAKE) --no-print-directory $$targets; \
+	    echo "The target $${targets##*=target } took $$(($$(date +%s) - began)) s."; \
 	done
 
 .PHONY: test-faults
