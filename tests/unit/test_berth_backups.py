@@ -47,7 +47,7 @@ def asked(repository: Path) -> list[str]:
     return notes.read_text().splitlines() if notes.exists() else []
 
 
-def begun(repository: Path, seconds: float = 2.0, **more: str) -> list[str]:
+def begun(repository: Path, seconds: float = 3.0, **more: str) -> list[str]:
     """What it asks pgBackRest when it starts, within so many seconds."""
     process = subprocess.Popen(["sh", PROGRAM], env=environment(repository, **more), stdout=subprocess.DEVNULL, start_new_session=True)
     try:
