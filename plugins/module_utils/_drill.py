@@ -15,7 +15,7 @@ Rows = t.Mapping[str, int]
 
 # All tables of a database, counted in one statement.
 COUNT = """
-select json_object_agg(name, (xpath('/row/rows/text()', counted))[1]::text::bigint) from (
+select coalesce(json_object_agg(name, (xpath('/row/rows/text()', counted))[1]::text::bigint), '{}') from (
   select name, query_to_xml('select count(*) as rows from ' || name, false, true, '') as counted
     from (select format('%I.%I', schemaname, relname) as name from pg_stat_user_tables) as tables
 ) as every;

@@ -83,7 +83,7 @@ def prove(container: str, database: str, before: _drill.Rows, after: _drill.Rows
     if outcome.rc != 0:
         raise _shell.EngineError(f"pg_amcheck finds that {database} in {container} is damaged:\n{outcome.text[-2000:]}")
     counted, size = psql(container, database, f"{_drill.COUNT}\nselect pg_database_size(current_database());").strip().splitlines()
-    rows = json.loads(counted) or {}
+    rows = json.loads(counted)
     wrong = _drill.differences(before, after, rows)
     if wrong:
         raise _shell.EngineError(f"{database} in {container} is not what was backed up: {'; '.join(wrong)}.")
