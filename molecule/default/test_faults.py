@@ -29,7 +29,7 @@ from fleet import (
     under_load,
     until,
 )
-from losses import losses
+from losses import losses, pause
 
 SITE = "/api/music/"
 WEB = GROUPS.get("nginx", [""])[0]
@@ -150,7 +150,7 @@ def test_restart_of_the_docker_daemon_stops_nothing() -> None:
 )
 def test_replaced_under_load_without_loss(variables: dict[str, Any]) -> None:
     """Two web hosts, clients that keep their connections and clients that do not, none of which asks twice."""
-    with losses(f"http://{HOSTS[GROUPS['haproxy'][0]]['address']}{SITE}", "--pause", "0.1") as load:
+    with losses(f"http://{HOSTS[GROUPS['haproxy'][0]]['address']}{SITE}", *pause(0.02)) as load:
         run = playbook(variables=variables)
     assert run.rc == 0 and any(run.changed.values()), run.told
     assert load["sent"] > 200 and load["lost"] == 0, load

@@ -12,7 +12,7 @@ import socket
 import time
 
 from fleet import GROUPS, container, on, playbook, processes, request, start, until
-from losses import losses
+from losses import losses, pause
 from versions import DIRECTORY, URL, WEB, deploy, log, rollback, served, state, version
 
 DROPPING = """
@@ -22,8 +22,7 @@ class Migration(migrations.Migration):
     dependencies = [("songs", "0001_initial")]
     operations = [migrations.RemoveField("song", "artist")]
 """
-# Some 60 requests a second: more would leave a lab on two cores no time for the release itself.
-LOAD = ("--keep-alive", "4", "--new", "4", "--slow", "1", "--uploads", "1", "--pause", "0.1")
+LOAD = ("--keep-alive", "4", "--new", "4", "--slow", "1", "--uploads", "1", *pause(0.03))
 
 
 HOOKS = ("before_migrate", "after_migrate", "after_switch", "after_rollback")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -15,6 +16,14 @@ import typing as t
 from pathlib import Path
 
 from fleet import HOSTS, ROOT, on
+
+# Some 60 requests a second with `make test`: as many as a lab can answer leave what is tested on two cores little time for itself.
+SHORT = "not long" in os.environ.get("PYTEST_ADDOPTS", "")
+
+
+def pause(seconds: float) -> tuple[str, str]:
+    """Between two requests of a client, with `make test-faults`."""
+    return "--pause", "0.1" if SHORT else str(seconds)
 
 
 @contextlib.contextmanager

@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import pytest
-from losses import losses
+from losses import losses, pause
 from versions import URL, deploy, rollback, served, version
 
-LOAD = ("--keep-alive", "3", "--new", "3", "--slow", "1", "--uploads", "1", "--pause", "0.1")
+LOAD = ("--keep-alive", "3", "--new", "3", "--slow", "1", "--uploads", "1", *pause(0.05))
 
 
 @pytest.mark.long
