@@ -18,19 +18,23 @@ PROCESSES, THREADS, CONNECTIONS = 4, 1, 100
 RESERVED = 10
 
 
-def connection_problems(roles: t.Sequence[Role]) -> list[str]:
-    """Django holds one connection for each thread. A release runs beside the one before for a while, so that there are twice as many."""
+def connection_problems(roles: t.Sequence[Role]) -> list[tuple[str, str]]:
+    """Django holds one connection for each thread. A release runs beside the one before for a while, so that there are twice as many.
+
+    By host, so that what the members of a cluster share is told once.
+    """
     found = []
     for server in (role for role in roles if role.name == "postgres"):
         apps = [role for role in roles if role.name == "django_uwsgi" and project_of(role) == project_of(server)]
         told = {app.host: threads_of(app) for app in apps}
         wanted, limit = 2 * sum(sum(each) for each in told.values()), limit_of(server)
         if wanted > limit - RESERVED:
-            found.append(
+            told_of = (
                 f"PostgreSQL on host {server.host} has {limit} connections (postgres_settings.max_connections), and the project may want "
                 f"{wanted} while a release starts beside the one before ({summed(told)}, twice), with {RESERVED} kept for others: "
                 f"set max_connections to {wanted + RESERVED} or more, or lower django_uwsgi_processes or django_uwsgi_threads."
             )
+            found.append((server.host, told_of))
     return found
 
 
@@ -40,7 +44,8 @@ def summed(told: t.Mapping[str, tuple[int, int]]) -> str:
 
 def threads_of(app: Role) -> tuple[int, int]:
     """Of uWSGI, and of what else the project runs on the host."""
-    options = app.values.get("django_uwsgi_options") or {}
+    given = app.values.get("django_uwsgi_options")
+    options = given if isinstance(given, dict) else {}
     processes = number(options.get("processes"), number(app.values.get("django_uwsgi_processes"), PROCESSES))
     threads = number(options.get("threads"), number(app.values.get("django_uwsgi_threads"), THREADS))
     workers = app.values.get("django_uwsgi_workers")

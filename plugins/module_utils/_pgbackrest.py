@@ -81,7 +81,9 @@ def target_options(to: str) -> list[str]:
 
 
 def moment(to: str) -> datetime.datetime:
+    """As PostgreSQL prints it, or ISO 8601. Python before 3.11 wants an offset with minutes, and six digits after the point."""
     text = re.sub(r"([+-]\d\d)$", r"\1:00", str(to).strip().replace("Z", "+00:00"))
+    text = re.sub(r"\.(\d{1,6})", lambda match: f".{match[1]:0<6}", text)
     try:
         found = datetime.datetime.fromisoformat(text)
     except ValueError:

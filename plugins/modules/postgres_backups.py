@@ -79,7 +79,9 @@ def ask(container: str, stanza: str, *words: str) -> t.Any:
     command = ["pgbackrest", f"--stanza={stanza}", "--log-level-console=off", "--output=json", *words]
     outcome = _shell.run(_docker_argv.exec_in(container, command))
     if outcome.rc != 0:
-        raise _shell.EngineError(f"pgBackRest in {container} does not answer: {outcome.text}")
+        raise _shell.EngineError(
+            f"pgBackRest in {container} does not answer: {outcome.text}. Converge the roles postgres and pgbackrest first (site.yml)."
+        )
     return json.loads(outcome.out)
 
 

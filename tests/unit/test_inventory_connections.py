@@ -15,7 +15,7 @@ from test_inventory import role
 def problems(hosts: int = 2, connections: Any = None, **values: Any) -> list[str]:
     apps = [role(f"web{number}", "django_uwsgi", django_uwsgi_project="music", **values) for number in range(1, hosts + 1)]
     settings = {} if connections is None else {"postgres_settings": {"max_connections": connections}}
-    return connection_problems([role("db1", "postgres", postgres_project="music", **settings), *apps])
+    return [sentence for _host, sentence in connection_problems([role("db1", "postgres", postgres_project="music", **settings), *apps])]
 
 
 @pytest.mark.parametrize(
@@ -24,7 +24,7 @@ def problems(hosts: int = 2, connections: Any = None, **values: Any) -> list[str
         pytest.param(2, None, {}, id="the defaults: 2 x 4, twice"),
         pytest.param(11, None, {}, id="88 of the 90 that are not kept"),
         pytest.param(2, 26, {}, id="16 and 10"),
-        pytest.param(2, "26", {"django_uwsgi_workers": "nonsense"}, id="what another rule tells of"),
+        pytest.param(2, "26", {"django_uwsgi_workers": "nonsense", "django_uwsgi_options": "processes=9"}, id="what another rule tells of"),
         pytest.param(1, 1000, {"django_uwsgi_processes": 100, "django_uwsgi_threads": 4}, id="as many as it has"),
     ],
 )

@@ -58,6 +58,7 @@ def test_without_a_backup_nothing_is_restored(found: list[dict[str, Any]], words
         ("latest", []),
         ("name:before-7", ["--type=name", "--target=before-7", "--target-action=promote"]),
         ("2026-11-22 14:03:00+02", ["--type=time", "--target=2026-11-22 12:03:00.000000+00", "--target-action=promote"]),
+        ("2026-11-22 12:03:00.12345+00", ["--type=time", "--target=2026-11-22 12:03:00.123450+00", "--target-action=promote"]),
         ("2026-11-22T12:03:00.5Z", ["--type=time", "--target=2026-11-22 12:03:00.500000+00", "--target-action=promote"]),
     ],
 )

@@ -75,11 +75,11 @@ REST_FRAMEWORK = {
 
 # --- database ---------------------------------------------------------------------------------------------------------------------
 
-CONNECTIONS = {"CONN_MAX_AGE": env.integer("CONN_MAX_AGE", 60), "CONN_HEALTH_CHECKS": True}
-DATABASES = {"default": env.database() | CONNECTIONS}
+persistent = {"CONN_MAX_AGE": env.integer("CONN_MAX_AGE", 60), "CONN_HEALTH_CHECKS": True}
+DATABASES = {"default": env.database() | persistent}
 # Where there is a replica (a cluster of database servers), it is read from.
 if replica := env.replica():
-    DATABASES["replica"] = replica | CONNECTIONS | {"TEST": {"MIRROR": "default"}}
+    DATABASES["replica"] = replica | persistent | {"TEST": {"MIRROR": "default"}}
     DATABASE_ROUTERS = ["site_settings.replica.ReadsFromReplica"]
     MIDDLEWARE.insert(
         MIDDLEWARE.index("django.contrib.sessions.middleware.SessionMiddleware") + 1, "site_settings.replica.reads_own_writes"
