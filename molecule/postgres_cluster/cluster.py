@@ -101,7 +101,7 @@ class Ledger:
 def ledger(port: int = WRITE) -> t.Iterator[Ledger]:
     """Writes until the block ends, and samples who accepts writes; then waits until the cluster is whole, and counts."""
     told = Ledger()
-    psql(primary(), f'DROP TABLE IF EXISTS ledger; CREATE TABLE ledger (number int); ALTER TABLE ledger OWNER TO "{PROJECT}"')
+    psql(primary(), f'DROP TABLE IF EXISTS ledger; CREATE TABLE ledger (number int); GRANT INSERT ON ledger TO "{PROJECT}_app"')
     psql(primary(), _SAMPLED)
     stop = f"/tmp/ledger-{time.time_ns()}"
     app = container(CLIENT, "django_uwsgi")

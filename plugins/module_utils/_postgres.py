@@ -24,6 +24,8 @@ import typing as t
 import unicodedata
 from dataclasses import dataclass
 
+from ansible_collections.berth.django.plugins.module_utils import _postgres_app_role
+
 # PostgreSQL's own: scram_iterations and SCRAM_DEFAULT_SALT_LEN.
 ITERATIONS = 4096
 SALT_LENGTH = 16
@@ -66,6 +68,9 @@ class Wanted:
     change_password: bool = False
     replication_role: str = ""
     replication_password: str = ""
+    # Who reads and writes rows while `role` owns the tables; nobody else than `role` when empty.
+    app_role: str = ""
+    app_password: str = ""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,8 @@ class Actual:
     role: dict[str, t.Any] | None = None
     superuser_verifier: str = ""
     replication: dict[str, t.Any] | None = None
+    app: dict[str, t.Any] | None = None
+    app_lacks: tuple[str, ...] = ()
     database: dict[str, t.Any] | None = None
     extensions: tuple[str, ...] = ()
     available: tuple[str, ...] = ()
@@ -170,7 +177,9 @@ _PREAMBLE = (
 
 def question(wanted: Wanted) -> str:
     """A script for psql whose output :func:`answer` reads: one line of JSON, and one more when the database exists."""
-    role, superuser, database, replication = map(literal, (wanted.role, wanted.superuser, wanted.database, wanted.replication_role))
+    role, superuser, database, replication, app = map(
+        literal, (wanted.role, wanted.superuser, wanted.database, wanted.replication_role, wanted.app_role)
+    )
     may_rewind = " AND ".join(f"has_function_privilege(r.oid, {literal(function)}, 'EXECUTE')" for function in REWIND_FUNCTIONS)
     extensions = ", ".join(map(literal, wanted.extensions))
     query = f"""
@@ -178,6 +187,10 @@ def question(wanted: Wanted) -> str:
             'role', (SELECT to_jsonb(r) FROM pg_authid r WHERE rolname = {role}),
             'replication', (
                 SELECT to_jsonb(r) || jsonb_build_object('may_rewind', {may_rewind}) FROM pg_authid r WHERE rolname = {replication}),
+            'app', (
+                SELECT to_jsonb(r) || jsonb_build_object('member', EXISTS (
+                    SELECT FROM pg_auth_members m JOIN pg_roles o ON o.oid = m.roleid WHERE m.member = r.oid AND o.rolname = {role}))
+                FROM pg_authid r WHERE rolname = {app}),
             'superuser_verifier', (SELECT rolpassword FROM pg_authid WHERE rolname = {superuser}),
             'database', (
                 SELECT to_jsonb(d) || jsonb_build_object(
@@ -188,20 +201,26 @@ def question(wanted: Wanted) -> str:
                 SELECT coalesce(jsonb_agg(name), '[]') FROM pg_available_extensions WHERE name = ANY (ARRAY[{extensions}]::text[])));
         SELECT EXISTS (SELECT FROM pg_database WHERE datname = {database}) AS berth_found \\gset
     """  # noqa: S608 (quoted above)
-    in_database = "SELECT coalesce(jsonb_agg(extname ORDER BY extname), '[]') FROM pg_extension;"
+    in_database = f"""
+        SELECT jsonb_build_object(
+            'extensions', (SELECT coalesce(jsonb_agg(extname ORDER BY extname), '[]') FROM pg_extension),
+            'app_lacks', {_postgres_app_role.question(app, role)});
+    """  # noqa: S608
     return script((query, r"\if :berth_found", rf"\connect {identifier(wanted.database)}", in_database, r"\endif"))
 
 
 def answer(text: str) -> Actual:
-    lines = [json.loads(line) for line in text.splitlines() if line.startswith(("{", "["))]
+    lines = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
     if not lines:
         raise ValueError(f"PostgreSQL gave no answer that can be read: {text[:200]!r}")
     return Actual(
         role=lines[0]["role"],
         superuser_verifier=lines[0]["superuser_verifier"] or "",
         replication=lines[0].get("replication"),
+        app=lines[0].get("app"),
+        app_lacks=tuple(lines[1]["app_lacks"]) if len(lines) > 1 else (),
         database=lines[0]["database"],
-        extensions=tuple(lines[1]) if len(lines) > 1 else (),
+        extensions=tuple(lines[1]["extensions"]) if len(lines) > 1 else (),
         available=tuple(lines[0]["available"]),
     )
 
@@ -211,13 +230,17 @@ def answer(text: str) -> Actual:
 
 def check(wanted: Wanted) -> None:
     """Raises ``ValueError`` with one sentence for what no server can be asked."""
-    for key, name in (("role", wanted.role), ("database", wanted.database)):
+    for key, name in (("role", wanted.role), ("database", wanted.database), ("app_role", wanted.app_role or wanted.role)):
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_-]{0,62}", name):
             raise ValueError(f"{key} is {name!r}: use up to 63 letters, digits, underscores and hyphens, a letter first.")
     if wanted.role == wanted.superuser or wanted.role.startswith("pg_"):
         raise ValueError(f"role is {wanted.role!r}, which belongs to PostgreSQL itself: give the project a role of its own.")
     if wanted.database in OWN_DATABASES:
         raise ValueError(f"database is {wanted.database!r}, which belongs to PostgreSQL itself: give the project a database of its own.")
+    if wanted.app_role in (wanted.role, wanted.superuser):
+        raise ValueError(f"app_role is {wanted.app_role!r}, which may do more than read and write rows: give it a role of its own.")
+    if wanted.app_role and not wanted.app_password:
+        raise ValueError("app_password is empty: the role could not log in.")
     if not wanted.password:
         raise ValueError("password is empty: the role could not log in.")
 
@@ -230,9 +253,11 @@ def plan(wanted: Wanted, actual: Actual) -> Plan:
     steps = [
         *_superuser(wanted, actual),
         *_replication(wanted, actual),
-        *_role(wanted, actual),
+        *_login(wanted.role, wanted.password, actual.role),
+        *(_login(wanted.app_role, wanted.app_password, actual.app) if wanted.app_role else []),
         *_database(wanted, actual),
         *_extensions(wanted, actual),
+        *_app(wanted, actual),
     ]
     return Plan(
         statements=tuple(statement for statement, _sentence in steps),
@@ -260,13 +285,17 @@ def _check_available(wanted: Wanted, actual: Actual) -> None:
 
 def _check_password(wanted: Wanted, actual: Actual) -> None:
     """A release that serves keeps the password that it was started with. Where none is stored, nobody can have logged in with it."""
-    stored = (actual.role or {}).get("rolpassword")
-    if stored and not wanted.change_password and not verifies(wanted.password, stored):
-        raise ValueError(
-            f"password (postgres_password) is not the one that role {wanted.role} has, and changing it would cut the release that serves "
-            f"off from database {wanted.database}, until one with the new password serves: switch maintenance on "
-            "(playbooks/maintenance.yml -e state=on), run this again with -e change_password=true, and switch maintenance off."
-        )
+    for name, password, variable, found in (
+        (wanted.role, wanted.password, "password (postgres_password)", actual.role),
+        (wanted.app_role, wanted.app_password, "app_password (postgres_app_password)", actual.app),
+    ):
+        stored = (found or {}).get("rolpassword")
+        if stored and not wanted.change_password and not verifies(password, stored):
+            raise ValueError(
+                f"{variable} is not the one that role {name} has, and changing it would cut the release that serves "
+                f"off from database {wanted.database}, until one with the new password serves: switch maintenance on "
+                "(playbooks/maintenance.yml -e state=on), run this again with -e change_password=true, and switch maintenance off."
+            )
 
 
 def _superuser(wanted: Wanted, actual: Actual) -> _Steps:
@@ -293,23 +322,21 @@ def _replication(wanted: Wanted, actual: Actual) -> _Steps:
     return steps
 
 
-def _role(wanted: Wanted, actual: Actual) -> _Steps:
-    name = identifier(wanted.role)
-    if actual.role is None:
-        statement = f"CREATE ROLE {name} LOGIN PASSWORD {literal(scram_verifier(wanted.password))};"
-        return [(statement, f"create role {wanted.role}")]
+def _login(role: str, password: str, found: dict[str, t.Any] | None) -> _Steps:
+    name = identifier(role)
+    if found is None:
+        return [(f"CREATE ROLE {name} LOGIN PASSWORD {literal(scram_verifier(password))};", f"create role {role}")]
     steps = []
-    wrong = [attribute for column, attribute in FORBIDDEN.items() if actual.role.get(column)]
+    wrong = [attribute for column, attribute in FORBIDDEN.items() if found.get(column)]
     if wrong:
         taken = " ".join(f"NO{attribute}" for attribute in wrong)
-        steps.append((f"ALTER ROLE {name} {taken};", f"take {', '.join(wrong)} from role {wanted.role}"))
-    if not actual.role.get("rolcanlogin"):
-        steps.append((f"ALTER ROLE {name} LOGIN;", f"let role {wanted.role} log in"))
-    if actual.role.get("rolvaliduntil") not in (None, "infinity"):
-        steps.append((f"ALTER ROLE {name} VALID UNTIL 'infinity';", f"let the password of role {wanted.role} not expire"))
-    if not verifies(wanted.password, actual.role.get("rolpassword")):
-        statement = f"ALTER ROLE {name} PASSWORD {literal(scram_verifier(wanted.password))};"
-        steps.append((statement, f"change the password of role {wanted.role}"))
+        steps.append((f"ALTER ROLE {name} {taken};", f"take {', '.join(wrong)} from role {role}"))
+    if not found.get("rolcanlogin"):
+        steps.append((f"ALTER ROLE {name} LOGIN;", f"let role {role} log in"))
+    if found.get("rolvaliduntil") not in (None, "infinity"):
+        steps.append((f"ALTER ROLE {name} VALID UNTIL 'infinity';", f"let the password of role {role} not expire"))
+    if not verifies(password, found.get("rolpassword")):
+        steps.append((f"ALTER ROLE {name} PASSWORD {literal(scram_verifier(password))};", f"change the password of role {role}"))
     return steps
 
 
@@ -356,10 +383,25 @@ def _locale(database: dict[str, t.Any]) -> str:
 def _extensions(wanted: Wanted, actual: Actual) -> _Steps:
     missing = [name for name in wanted.extensions if name not in actual.extensions]
     steps = [(f"CREATE EXTENSION IF NOT EXISTS {identifier(name)} CASCADE;", f"create extension {name}") for name in missing]
-    if steps:
-        first, sentence = steps[0]
-        steps[0] = ("\n".join((rf"\connect {identifier(wanted.database)}", *_PREAMBLE[1:2], first)), sentence)
+    return [(_in_database(wanted, statement), sentence) for statement, sentence in steps]
+
+
+def _app(wanted: Wanted, actual: Actual) -> _Steps:
+    if not wanted.app_role:
+        return []
+    role, owner = identifier(wanted.app_role), identifier(wanted.role)
+    steps = []
+    if (actual.app or {}).get("member"):
+        steps.append((f"REVOKE {owner} FROM {role};", f"take what role {wanted.role} may do from role {wanted.app_role}"))
+    if actual.app is None or actual.database is None or actual.app_lacks:
+        lines = _postgres_app_role.grants(role, owner, literal(wanted.role), identifier(wanted.database))
+        sentence = f"let role {wanted.app_role} read and write the rows of database {wanted.database}"
+        steps.append((_in_database(wanted, "\n".join(lines)), sentence))
     return steps
+
+
+def _in_database(wanted: Wanted, statement: str) -> str:
+    return "\n".join((rf"\connect {identifier(wanted.database)}", *_PREAMBLE[1:], statement))
 
 
 # --- showing ----------------------------------------------------------------------------------------------------------------------
@@ -368,14 +410,10 @@ def _extensions(wanted: Wanted, actual: Actual) -> _Steps:
 def _shown_before(wanted: Wanted, actual: Actual) -> dict[str, t.Any]:
     shown: dict[str, t.Any] = {}
     if actual.role is not None:
-        valid = verifies(wanted.password, actual.role.get("rolpassword"))
-        shown["role"] = {
-            "name": wanted.role,
-            "login": bool(actual.role.get("rolcanlogin")),
-            "attributes": [attribute for column, attribute in FORBIDDEN.items() if actual.role.get(column)],
-            "password": "as in the inventory" if valid else "another one",
-            "expires": actual.role.get("rolvaliduntil") or "infinity",
-        }
+        shown["role"] = _shown_role(wanted.role, wanted.password, actual.role)
+    if wanted.app_role and actual.app is not None:
+        lacks = [*actual.app_lacks, *(["a role of its own"] if actual.app.get("member") else [])]
+        shown["app_role"] = {**_shown_role(wanted.app_role, wanted.app_password, actual.app), "lacks": lacks}
     if actual.database is not None:
         shown["database"] = {
             "name": wanted.database,
@@ -392,10 +430,21 @@ def _shown_before(wanted: Wanted, actual: Actual) -> dict[str, t.Any]:
     return shown
 
 
+def _shown_role(name: str, password: str, found: dict[str, t.Any]) -> dict[str, t.Any]:
+    return {
+        "name": name,
+        "login": bool(found.get("rolcanlogin")),
+        "attributes": [attribute for column, attribute in FORBIDDEN.items() if found.get(column)],
+        "password": "as in the inventory" if verifies(password, found.get("rolpassword")) else "another one",
+        "expires": found.get("rolvaliduntil") or "infinity",
+    }
+
+
 def _shown_after(wanted: Wanted, actual: Actual) -> dict[str, t.Any]:
     have = actual.database
+    as_wanted = {"login": True, "attributes": [], "password": "as in the inventory", "expires": "infinity"}
     shown: dict[str, t.Any] = {
-        "role": {"name": wanted.role, "login": True, "attributes": [], "password": "as in the inventory", "expires": "infinity"},
+        "role": {"name": wanted.role, **as_wanted},
         "database": {
             "name": wanted.database,
             "owner": wanted.role,
@@ -406,6 +455,8 @@ def _shown_after(wanted: Wanted, actual: Actual) -> dict[str, t.Any]:
             "extensions": sorted({*(actual.extensions or ("plpgsql",)), *wanted.extensions}),
         },
     }
+    if wanted.app_role:
+        shown["app_role"] = {"name": wanted.app_role, **as_wanted, "lacks": []}
     if wanted.superuser_password and actual.known:
         shown["superuser"] = {"password": "as in the inventory"}
     return shown

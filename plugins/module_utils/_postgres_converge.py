@@ -28,6 +28,8 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     superuser_password=dict(type="str", no_log=True),
     replication_role=dict(type="str", default=""),
     replication_password=dict(type="str", default="", no_log=True),
+    app_role=dict(type="str", default=""),
+    app_password=dict(type="str", default="", no_log=True),
     socket_directory=dict(type="str", default="/var/run/postgresql"),
 )
 Parameters = t.Mapping[str, t.Any]
@@ -63,6 +65,8 @@ def converge(parameters: Parameters, check_mode: bool) -> dict[str, t.Any]:
         change_password=parameters["change_password"],
         replication_role=parameters["replication_role"] or "",
         replication_password=parameters["replication_password"] or "",
+        app_role=parameters["app_role"] or "",
+        app_password=parameters["app_password"] or "",
     )
     _postgres.check(wanted)
     actual = ask(parameters, wanted, check_mode)

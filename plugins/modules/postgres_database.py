@@ -12,7 +12,7 @@ description:
   - Makes the role that owns a project's database, the database and its extensions be as described, in one module execution.
   - Runs C(psql) in the container through the server's local socket. SQL goes through standard input, and passwords leave the host's
     memory as SCRAM verifiers only, so that neither a process list nor the server's log shows one.
-  - The role is the owner of its database and has no other privilege; nobody else may connect there.
+  - The role is the owner of its database and has no other privilege; nobody else may connect there, but for O(app_role).
   - Nothing is ever dropped. What PostgreSQL cannot change in place (encoding, locale) is refused with a sentence.
 version_added: 0.1.0
 author: berth.django contributors
@@ -42,7 +42,7 @@ options:
     type: str
     required: true
   role:
-    description: The role that owns the database, and that the project logs in as.
+    description: The role that owns the database, and that the project logs in as where there is no O(app_role).
     type: str
     required: true
   password:
@@ -91,6 +91,19 @@ options:
     version_added: 0.2.0
   replication_password:
     description: Its password, set when it has another one.
+    type: str
+    default: ""
+    version_added: 0.2.0
+  app_role:
+    description:
+      - The role that the project runs as, which may read and write rows, and nothing else. O(role) owns the tables then, and migrates them;
+        what it makes later is covered (C(ALTER DEFAULT PRIVILEGES)).
+      - Where it is empty, the project runs as O(role).
+    type: str
+    default: ""
+    version_added: 0.2.0
+  app_password:
+    description: Its password. O(change_password) counts for it, too.
     type: str
     default: ""
     version_added: 0.2.0

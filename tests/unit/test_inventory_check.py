@@ -21,7 +21,7 @@ from _paths import ROOT
 from ansible_collections.berth.django.plugins.module_utils._inventory_secrets import weakness
 
 ALL = "group_vars/all/"
-SECRETS = ("registry", "postgres_superuser", "postgres", "django_secret_key", "django_superuser", "haproxy_stats")
+SECRETS = ("registry", "postgres_superuser", "postgres", "postgres_app", "django_secret_key", "django_superuser", "haproxy_stats")
 Change = Callable[[Path], None]
 
 
@@ -117,6 +117,7 @@ REFUSED: list[tuple[str, Change, list[str]]] = [
             f"postgres_superuser_password of host db1.example.com is empty: {NEW}",
             f"django_uwsgi_secrets.secret_key of hosts {WEB} is empty: {NEW}",
             f"django_uwsgi_secrets.database_password of hosts {WEB} is empty: {NEW}",
+            f"django_uwsgi_migrate_secrets.database_password of hosts {WEB} is empty: {NEW}",
             f"django_uwsgi_superuser.password of hosts {WEB} is empty: {NEW}",
             f"haproxy_stats_password of host lb1.example.com is empty: {NEW}",
             f"image_registry_password of host builder1.example.com is empty: {NEW}",

@@ -114,6 +114,9 @@ def test_identifier_refused(name: str) -> None:
         ({"database": "template1"}, "database is 'template1'"),
         ({"database": 'x"; DROP'}, "use up to 63 letters"),
         ({"password": ""}, "password is empty"),
+        ({"app_role": "music", "app_password": "x"}, "app_role is 'music', which may do more than read and write rows"),
+        ({"app_role": "music_app"}, "app_password is empty"),
+        ({"app_role": "a b", "app_password": "x"}, "app_role is 'a b': use up to 63 letters"),
     ],
 )
 def test_refused_before_asking(change: dict[str, Any], message: str) -> None:
@@ -139,6 +142,8 @@ def database(**changes: Any) -> dict[str, Any]:
 
 
 CONVERGED = Actual(role=role(), database=database(), extensions=("plpgsql",))
+
+APP = {"app_role": "music_app", "app_password": "correct horse"}
 
 PLANS: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
     ("unchanged", {}, {}, []),
@@ -166,6 +171,25 @@ PLANS: list[tuple[str, dict[str, Any], dict[str, Any], list[str]]] = [
     ("open to all", {}, {"database": database(public=True)}, ["let nobody but its owner connect to database music"]),
     ("extension there", {"extensions": ("plpgsql",)}, {"available": ("plpgsql",)}, []),
     ("the same locale, spelt differently", {"encoding": "utf-8", "locale": "c.utf8"}, {}, []),
+    (
+        "a role to run as",
+        APP,
+        {},
+        ["create role music_app", "let role music_app read and write the rows of database music"],
+    ),
+    ("a role to run as, there", APP, {"app": role()}, []),
+    (
+        "a table that it cannot read",
+        APP,
+        {"app": role(), "app_lacks": ("tables",)},
+        ["let role music_app read and write the rows of database music"],
+    ),
+    (
+        "a role to run as that may do too much",
+        APP,
+        {"app": role(rolcreatedb=True, member=True)},
+        ["take CREATEDB from role music_app", "take what role music may do from role music_app"],
+    ),
     ("superuser's password", {"superuser_password": "boss"}, {"superuser_verifier": ""}, ["change the password of the superuser postgres"]),
     ("superuser's password kept", {"superuser_password": "boss"}, {"superuser_verifier": _postgres.scram_verifier("boss")}, []),
 ]
@@ -193,6 +217,7 @@ def test_no_server_yet() -> None:
     [
         ({"extensions": ("postgis",)}, {}, "does not hold the extension postgis: add its Debian package to postgres_packages"),
         ({"password": "new"}, {}, r"\(postgres_password\) is not the one that role music has.* -e change_password=true"),
+        ({**APP, "app_password": "new"}, {"app": role()}, r"\(postgres_app_password\) is not the one that role music_app has"),
         ({}, {"role": role(rolpassword="md5" + "0" * 32)}, "would cut the release that serves off from database music"),
         ({"encoding": "LATIN1"}, {}, "has encoding UTF8, and LATIN1 is wanted: it cannot be changed in place"),
         ({"locale": "de-DE", "locale_provider": "icu"}, {}, "has locale_provider builtin, and icu is wanted"),
@@ -236,9 +261,10 @@ def test_no_verifier_in_an_error() -> None:
 
 
 def test_answer_reads_what_psql_prints() -> None:
-    line = json.dumps({"role": role(), "superuser_verifier": None, "database": database(), "available": ["pg_trgm"]})
-    assert _postgres.answer(f'{line}\n["pg_trgm", "plpgsql"]\n') == Actual(
-        role=role(), database=database(), extensions=("pg_trgm", "plpgsql"), available=("pg_trgm",)
+    line = json.dumps({"role": role(), "app": role(), "superuser_verifier": None, "database": database(), "available": ["pg_trgm"]})
+    in_database = json.dumps({"extensions": ["pg_trgm", "plpgsql"], "app_lacks": ["tables"]})
+    assert _postgres.answer(f"{line}\n{in_database}\n") == Actual(
+        role=role(), app=role(), app_lacks=("tables",), database=database(), extensions=("pg_trgm", "plpgsql"), available=("pg_trgm",)
     )
     with pytest.raises(ValueError, match="gave no answer that can be read"):
         _postgres.answer("WARNING: nothing\n")

@@ -28,6 +28,7 @@ USED = {
     "vault_registry_password": ("image_registry_password", "builder1.example.com"),
     "vault_postgres_superuser_password": ("postgres_superuser_password", "db1.example.com"),
     "vault_postgres_password": ("postgres_password", "db1.example.com"),
+    "vault_postgres_app_password": ("django_uwsgi_secrets.database_password", "web1.example.com, web2.example.com"),
     "vault_django_secret_key": ("django_uwsgi_secrets.secret_key", "web1.example.com, web2.example.com"),
     "vault_django_superuser_password": ("django_uwsgi_superuser.password", "web1.example.com, web2.example.com"),
     "vault_haproxy_stats_password": ("haproxy_stats_password", "lb1.example.com"),
