@@ -26,6 +26,7 @@ GROUPS = {
     "etcd": "etcd",
     "pgbackrest": "pgbackrest",
     "postgres": "postgres",
+    "pgbouncer": "pgbouncer",
     "django_uwsgi": "django_uwsgi",
     "nginx": "nginx",
     "haproxy": "haproxy",

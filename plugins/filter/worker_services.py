@@ -147,10 +147,12 @@ def scheduler_service(service: Service, schedule: dict[str, t.Any], options: Opt
     lock = zlib.crc32(service["project"].encode()) % 2**31
     text = json.dumps({"lock": lock, "alone": options["alone"], "jobs": jobs}, indent=1) + "\n"
     start = f"import runpy; runpy.run_path('{FILES}/berth-schedule', run_name='__main__')"
-    found = worker_service(service, SCHEDULER, {"manage": ["shell", "--verbosity=0", "--command", start]}, options)
+    worker = {"manage": ["shell", "--verbosity=0", "--command", start], "env": options["schedule_env"]}
+    found = worker_service(service, SCHEDULER, worker, options)
     files = {**found["config"]["files"], "schedule.json": text, "berth-schedule": options["program"], "cronsim.py": source_of(library)}
     return {
         **found,
+        "secrets": {**found["secrets"], **options["schedule_secrets"]},
         "config": {"files": files},
         "health": {**found["health"], "command": [*options["python"], *BEATS]},
         "memory": options["schedule_memory"],

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 from ansible_collections.berth.django.plugins.module_utils._inventory_backup import backup_problems
 from ansible_collections.berth.django.plugins.module_utils._inventory_cluster import cluster_problems
 from ansible_collections.berth.django.plugins.module_utils._inventory_connections import connection_problems
+from ansible_collections.berth.django.plugins.module_utils._inventory_pool import pool_problems
 from ansible_collections.berth.django.plugins.module_utils._inventory_secrets import NEW_SECRET, is_secret, secrets_in, weakness
 
 PROJECT = re.compile(r"[a-z][a-z0-9-]{1,29}")
@@ -36,8 +37,8 @@ AGREE = {
 
 # Groups whose part somebody else may have: a database server that is there already, the load balancer of a cloud.
 MAY_BE_ELSEWHERE = ("postgres", "haproxy")
-# A fleet whose databases are single servers has none.
-OPTIONAL = ("etcd", "pgbackrest")
+# A fleet whose databases are single servers, or without backups or pools, has none.
+OPTIONAL = ("etcd", "pgbackrest", "pgbouncer")
 
 # role -> the group of its hosts, where that has another name
 GROUP_OF = {"image": "builder"}
@@ -92,7 +93,7 @@ def problems(
     found += merged(of_roles) + registry_problems(roles) + project_problems(roles) + socket_problems(roles, groups) + media_problems(roles)
     found += release_problems(roles) + agreement_problems(roles) + port_problems(roles, machines) + peer_problems(roles, groups)
     found += backend_problems(roles, groups) + merged(cluster_problems(roles, groups)) + backup_problems(roles, groups, machines)
-    found += merged(connection_problems(roles))
+    found += merged(connection_problems(roles)) + merged(pool_problems(roles))
     return list(dict.fromkeys(found))
 
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import typing as t
 
 from ansible_collections.berth.django.plugins.module_utils._inventory_cluster import Role
+from ansible_collections.berth.django.plugins.module_utils._inventory_pool import pooled
 
 # As the roles' defaults say.
 PROCESSES, THREADS, CONNECTIONS = 4, 1, 100
@@ -26,20 +27,25 @@ def connection_problems(roles: t.Sequence[Role]) -> list[tuple[str, str]]:
     found = []
     for server in (role for role in roles if role.name == "postgres"):
         apps = [role for role in roles if role.name == "django_uwsgi" and project_of(role) == project_of(server)]
-        told = {app.host: threads_of(app) for app in apps}
-        wanted, limit = 2 * sum(sum(each) for each in told.values()), limit_of(server)
+        told = [wanted_by(app, pooled(app, roles)) for app in apps]
+        wanted, limit = sum(count for count, _words in told), limit_of(server)
         if wanted > limit - RESERVED:
             told_of = (
                 f"PostgreSQL on host {server.host} has {limit} connections (postgres_settings.max_connections), and the project may want "
-                f"{wanted} while a release starts beside the one before ({summed(told)}, twice), with {RESERVED} kept for others: "
-                f"set max_connections to {wanted + RESERVED} or more, or lower django_uwsgi_processes or django_uwsgi_threads."
+                f"{wanted} while a release starts beside the one before ({', '.join(words for _count, words in told)}), with {RESERVED} "
+                f"kept for others: set max_connections to {wanted + RESERVED} or more, lower django_uwsgi_processes or django_uwsgi_threads, or "
+                "pool them (group pgbouncer, pgbouncer_pool_size)."
             )
             found.append((server.host, told_of))
     return found
 
 
-def summed(told: t.Mapping[str, tuple[int, int]]) -> str:
-    return ", ".join(f"{host}: {web} for uWSGI" + (f" and {others} for workers" if others else "") for host, (web, others) in told.items())
+def wanted_by(app: Role, pool: int | None) -> tuple[int, str]:
+    """A pool is shared by both releases. What goes past it is among those that are kept for others."""
+    if pool is not None:
+        return pool, f"{app.host}: {pool} of its PgBouncer"
+    web, others = threads_of(app)
+    return 2 * (web + others), f"{app.host}: {web} for uWSGI{f' and {others} for workers' if others else ''}, twice"
 
 
 def threads_of(app: Role) -> tuple[int, int]:

@@ -239,6 +239,7 @@ def test_only_the_host_role_makes_an_authority() -> None:
         "image": [False, False],
         "etcd": [False],
         "pgbackrest": [False],
+        "pgbouncer": [False],
         "haproxy": [False],
         "postgres": [False],
     }

@@ -31,6 +31,7 @@ WEB: dict[str, Any] = spec(
     name="django_uwsgi",
     image="registry/shop:0123456789abcdef",
     env={"A": "1"},
+    secrets={"secret_key": "s"},
     config=dict(files={"uwsgi.ini": "[uwsgi]", "berth-entrypoint": "#!"}),
     replace="beside",
     switch=[dict(link="/srv/static/current", target="0123456789abcdef")],
@@ -45,6 +46,8 @@ OPTIONS = dict(
     program="",
     python=["python3", "-IS"],
     entrypoint=["python3", "-IS", "berth-entrypoint"],
+    schedule_env={"DATABASE_PORT": "5432"},
+    schedule_secrets={"database_url": "past-the-pool"},
     schedule_memory="256m",
     alone=False,
     schedule_stop_grace=300,
@@ -91,6 +94,8 @@ TIDY = {"cron": "17 3 * * *", "command": "clearsessions", "args": ["--days", 30]
 
 def test_a_schedule_is_one_service_with_the_library_that_reads_it() -> None:
     (service,) = map(parse, worker_services(WEB, {}, {"tidy": TIDY}, OPTIONS))
+    assert (service.env["A"], service.env["DATABASE_PORT"]) == ("1", "5432")
+    assert service.secrets == {"secret_key": "s", "database_url": "past-the-pool"}
     assert service.name == "worker-scheduler" and service.config and (service.memory, service.stop_grace) == ("256m", 300)
     (job,) = json.loads(service.config.files["schedule.json"])["jobs"]
     assert job["argv"] == ["python3", "/app/manage.py", "clearsessions", "--settings=shop.settings", "--days", "30"]

@@ -67,8 +67,8 @@ def database() -> dict[str, Any]:
 
 
 def replica() -> dict[str, Any] | None:
-    """The same database, to be read from DATABASE_REPLICA_HOST and _PORT: what of them is not said is the primary's. None without either."""
-    found = {"HOST": os.environ.get("DATABASE_REPLICA_HOST"), "PORT": os.environ.get("DATABASE_REPLICA_PORT")}
+    """The same database, to be read from DATABASE_REPLICA_HOST, _PORT and _NAME: what of them is not said is the primary's. None without any."""
+    found = {key: os.environ.get(f"DATABASE_REPLICA_{key}") for key in ("HOST", "PORT", "NAME")}
     given = {key: value for key, value in found.items() if value}
     return database() | given if given else None
 
