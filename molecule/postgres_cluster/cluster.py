@@ -76,10 +76,10 @@ def primary() -> str:
     return next((name for name, member in members().items() if member["role"] == "leader" and member["state"] == "running"), "")
 
 
-def whole() -> bool:
+def whole(count: int = len(SERVERS)) -> bool:
     """One leads, and all others stream from it."""
     states = sorted(member["state"] for member in members().values())
-    return bool(primary()) and states == ["running", *["streaming"] * (len(SERVERS) - 1)]
+    return bool(primary()) and states == ["running", *["streaming"] * (count - 1)]
 
 
 def synchronous() -> list[str]:
@@ -98,7 +98,7 @@ class Ledger:
 
 
 @contextlib.contextmanager
-def ledger(port: int = WRITE) -> t.Iterator[Ledger]:
+def ledger(port: int = WRITE, wait_for: int = len(SERVERS)) -> t.Iterator[Ledger]:
     """Writes until the block ends, and samples who accepts writes; then waits until the cluster is whole, and counts."""
     told = Ledger()
     psql(primary(), f'DROP TABLE IF EXISTS ledger; CREATE TABLE ledger (number int); GRANT INSERT ON ledger TO "{PROJECT}_app"')
@@ -118,7 +118,7 @@ def ledger(port: int = WRITE) -> t.Iterator[Ledger]:
         on(CLIENT, f"docker exec {app} rm {stop}")
         written = {host: finish(host, process) for host, process in samplers.items()}
     read_ledger(out, told)
-    until(whole, 120, "the cluster is whole again")
+    until(lambda: whole(wait_for), 120, "the cluster is whole again")
     there = set(map(int, psql(primary(), "SELECT number FROM ledger").split()))
     told.lost = [number for number in told.acknowledged if number not in there]
     told.two_at_once = at_once(written)

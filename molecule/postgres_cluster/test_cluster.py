@@ -36,6 +36,36 @@ def test_writes_reach_the_primary_and_reads_a_replica() -> None:
     assert ask(READ).startswith("True ")
 
 
+POOLED = """
+import os, sys, psycopg
+known = dict(host="pgbouncer", port=6432, user=os.environ["DATABASE_USER"], sslmode="require", autocommit=True)
+known["password"] = open("/run/secrets/database_password").read().strip()
+def connect(name): return psycopg.connect(dbname=name, **known)
+many = [connect(sys.argv[1]) for _ in range(40)]
+servers = {each.execute("SELECT pg_backend_pid()").fetchone() for each in many for _ in range(3)}
+recovers = [connect(name).execute("SELECT pg_is_in_recovery()").fetchone()[0] for name in (sys.argv[1], sys.argv[1] + "_replica")]
+print(len(many), len(servers), *recovers)
+"""
+
+
+def test_the_project_goes_through_a_pool() -> None:
+    """Forty connections are a few to the server; those that read are to a replica; nobody outside of the host can ask."""
+    app = container(CLIENT, "django_uwsgi")
+    told = on(CLIENT, f"docker exec {app} python3 -c {shlex.quote(POOLED)} {PROJECT}").split()
+    assert told[0] == "40" and 1 <= int(told[1]) <= 10 and told[2:] == ["False", "True"], told
+    pool = container(CLIENT, "pgbouncer")
+    assert not inspect(CLIENT, pool)["HostConfig"]["PortBindings"]
+    plain = "import psycopg; psycopg.connect(host='pgbouncer', port=6432, dbname='x', user='x', sslmode='disable')"
+    assert "SSL required" in on(CLIENT, f"docker exec {app} python3 -c {shlex.quote(plain)} 2>&1", check=False)
+
+
+def test_the_site_cannot_change_tables() -> None:
+    app = container(CLIENT, "django_uwsgi")
+    alter = re.sub("SELECT .* pg_backend_pid..", "ALTER TABLE songs_song ADD COLUMN oops int", _WHO)
+    told = on(CLIENT, f"docker exec {app} python3 -c {shlex.quote(alter)} {HOSTS[CLIENT]['address']} {WRITE} require 2>&1", check=False)
+    assert "must be owner of table songs_song" in told, told
+
+
 def test_nobody_speaks_without_tls() -> None:
     assert "no encryption" in ask(WRITE, "disable")
 

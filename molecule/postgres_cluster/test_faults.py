@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
+import typing as t
 
 import pytest
-from cluster import CONTAINER, SERVERS, ledger, primary, psql, synchronous, whole
-from fleet import HOSTS, PROJECT, on, playbook, request, restart_engine, until
+from cluster import CONTAINER, SERVERS, ledger, members, primary, psql, synchronous, whole
+from fleet import HOSTS, PROJECT, on, playbook, request, restart_engine, start, under_load, until
+
+ETCD, POSTGRES, PATRONI = 2379, 5432, 8008
 
 # Seconds until writes are acknowledged again.
 FAILOVER, HANDOVER = 30, 5
@@ -137,6 +141,143 @@ def test_a_dropped_table_comes_back_on_every_member() -> None:
     assert proved.rc == 0, proved.told
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("port", [ETCD, POSTGRES, PATRONI], ids=["etcd", "the replicas", "their Patroni"])
+def test_the_primary_is_cut_off_from_a_part(port: int) -> None:
+    """From etcd alone, failsafe keeps it, since it reaches all members; without replicas, writes wait or go on, and none is lost."""
+    before = primary()
+    with ledger() as told:
+        with cut_off(before, port):
+            time.sleep(FAILOVER)
+        time.sleep(10)
+    assert told.lost == [] and told.two_at_once == [], told.two_at_once
+    assert told.pause <= FAILOVER
+
+
+@pytest.mark.long
+def test_all_of_etcd_and_then_a_replica_are_lost() -> None:
+    """Failsafe needs every member: the primary gives up, and comes back with etcd."""
+    before = primary()
+    replica = next(host for host in SERVERS if host != before)
+    etcd = "docker {0} $(docker ps --quiet --filter name=-etcd)"
+    with ledger() as told:
+        for host in SERVERS:
+            on(host, etcd.format("pause"))
+        time.sleep(10)
+        on(replica, KILLED)
+        time.sleep(40)
+        for host in SERVERS:
+            on(host, etcd.format("unpause"))
+        on(replica, f"docker start {CONTAINER}")
+        time.sleep(FAILOVER)
+    assert told.lost == [] and told.two_at_once == [], told.two_at_once
+    assert told.acknowledged[-1] > told.acknowledged[0] and whole()
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("which", ["the primary", "the synchronous replica"])
+def test_the_volume_of_the_data_is_full(which: str) -> None:
+    """Data and log share it. Where a server cannot write, another one does; with space again, it follows."""
+    host = primary() if which == "the primary" else synchronous()[0]
+    with small_volume(host) as directory:
+        until(whole, 120, "the cluster is whole")
+        if which == "the primary" and primary() != host:
+            assert playbook(name="playbooks/switchover.yml", variables={"to": host}).rc == 0
+        with ledger() as told:
+            on(host, f"dd if=/dev/zero of={directory}/full bs=1M 2>/dev/null; true", timeout=120)
+            # A segment of the log that is there already is not full yet.
+            psql(
+                primary(),
+                "create table if not exists filler (x text); insert into filler select repeat('x', 1000) from generate_series(1, 40000)",
+                check=False,
+            )
+            time.sleep(FAILOVER)
+            on(host, f"rm {directory}/full")
+            time.sleep(20)
+        assert told.lost == [] and told.two_at_once == [], told.two_at_once
+        assert told.pause <= FAILOVER
+    until(whole, 120, "the cluster is whole")
+
+
+@pytest.mark.long
+def test_without_synchronous_replicas_writes_are_lost() -> None:
+    """The naive way, so that the ledger is known to see a loss: asynchronous, and a replica promoted while it lacks what was acknowledged."""
+    assert playbook("--limit", "postgres", variables={"postgres_synchronous": "off"}).rc == 0
+    try:
+        until(lambda: synchronous() == [], 60, "nobody follows synchronously")
+        before = primary()
+        with ledger() as told:
+            with cut_off(before, POSTGRES):
+                time.sleep(5)
+                on(before, KILLED)
+                time.sleep(FAILOVER)
+            on(before, f"docker start {CONTAINER}")
+            time.sleep(15)
+        assert told.lost, "nothing was lost: the ledger would not see a loss"
+    finally:
+        run = playbook("--limit", "postgres")
+    assert run.rc == 0, run.told
+
+
+@pytest.mark.long
+def test_a_run_meets_a_failover() -> None:
+    """It ends in success, or in a clean error; the next one mends what is left."""
+    with ledger() as told:
+        running = start({"postgres_shm_size": "320m"}, until_told="Converge the member")
+        on(primary(), KILLED)
+        out, _ = running.communicate(timeout=900)
+        print(out[-1500:])
+        # A container that somebody killed is somebody's to start.
+        for host in SERVERS:
+            on(host, f"docker start {CONTAINER}", check=False)
+    assert told.lost == [] and told.two_at_once == [], told.two_at_once
+    assert "Traceback" not in out, out[-3000:]
+    run = playbook()
+    assert run.rc == 0, run.told
+    assert playbook().unchanged
+
+
+@pytest.mark.long
+def test_a_member_that_lost_its_disk_is_made_anew() -> None:
+    (replica,) = synchronous()
+    with ledger() as told:
+        on(replica, f"docker rm --force {CONTAINER}; rm -rf /srv/berth/{PROJECT}/postgres")
+        run = playbook()
+    assert run.rc == 0, run.told
+    assert told.lost == [] and told.pause <= FAILOVER
+    assert whole() and playbook().unchanged
+
+
+@pytest.mark.long
+def test_the_pool_is_replaced_and_nobody_notices() -> None:
+    with under_load("/api/music/") as load:
+        run = playbook(variables={"pgbouncer_pool_size": 12})
+    assert run.rc == 0 and load.lost == [] and load.sent > 50, (run.told, load.lost)
+    with under_load("/api/music/") as load:
+        run = playbook()
+    assert run.rc == 0 and load.lost == [], (run.told, load.lost)
+
+
+@pytest.mark.long
+def test_a_member_is_taken_out_and_leaves_nothing() -> None:
+    """Last in this file: it is made a member again by the run that follows."""
+    leader = primary()
+    leaves = next(host for host in SERVERS if host != leader)
+    refused = playbook(name="playbooks/remove_host.yml", variables={"host": leader})
+    assert refused.rc != 0 and f"{leader} is the primary of" in refused.errors and whole(), refused.told
+    unknown = playbook(name="playbooks/remove_host.yml", variables={"host": "db9"})
+    assert unknown.rc != 0 and "host is db9, and the members" in unknown.errors, unknown.told
+    with ledger(wait_for=len(SERVERS) - 1) as told:
+        run = playbook(name="playbooks/remove_host.yml", variables={"host": leaves})
+        assert run.rc == 0, run.told
+        assert leaves not in members()
+        assert psql(leader, f"select count(*) from pg_replication_slots where slot_name = '{leaves}'") == "0"
+        assert f"{PROJECT}-postgres" not in on(leaves, "docker ps --all --format '{{.Names}}'")
+    assert told.lost == [] and told.pause <= HANDOVER
+    back = playbook()
+    assert back.rc == 0 and whole(), back.told
+
+
 def cut(host: str) -> None:
     """From every other machine of the lab; this test's own way in is another one."""
     rules(host, "-I")
@@ -150,3 +291,28 @@ def rules(host: str, action: str) -> None:
     others = [HOSTS[other]["address"] for other in HOSTS if other != host]
     chains = [f"iptables {action} {chain} -j DROP" for chain in ("INPUT -s {0}", "OUTPUT -d {0}", "FORWARD -s {0}", "FORWARD -d {0}")]
     on(host, "; ".join(chain.format(address) for address in others for chain in chains))
+
+
+@contextlib.contextmanager
+def cut_off(host: str, port: int) -> t.Iterator[None]:
+    """From one port of every other database host, and they from its own; what is established goes, too."""
+    others = [HOSTS[other]["address"] for other in SERVERS if other != host]
+    ways = [f"FORWARD -{way} {other} -p tcp -m conntrack --ctorigdstport {port} -j DROP" for other in others for way in "sd"]
+    on(host, "; ".join(f"iptables -I {way}" for way in ways))
+    try:
+        yield
+    finally:
+        on(host, "; ".join(f"iptables -D {way}" for way in ways))
+
+
+@contextlib.contextmanager
+def small_volume(host: str) -> t.Iterator[str]:
+    """A file system of its own below the server's data, of 1 GB; afterwards its data is where it was."""
+    directory = f"/srv/berth/{PROJECT}/postgres/data"
+    stop, begin = f"docker stop --time 60 {CONTAINER}", f"docker start {CONTAINER}"
+    on(host, f"{stop} && mkdir -p /mnt/small && mount -t tmpfs -o size=1g tmpfs /mnt/small && cp -a {directory}/. /mnt/small/")
+    on(host, f"mount --bind /mnt/small {directory} && chown --reference={directory}/17 {directory} && chmod 700 {directory} && {begin}")
+    try:
+        yield directory
+    finally:
+        on(host, f"{stop}; umount {directory} && rm -rf {directory}/17 && cp -a /mnt/small/17 {directory}/ && umount /mnt/small && {begin}")

@@ -23,9 +23,7 @@ def pool_problems(roles: t.Sequence[Role]) -> list[tuple[str, str]]:
     for pool in (role for role in roles if role.name == "pgbouncer"):
         app = app_of(pool, roles)
         if app is None:
-            told = (
-                f"PgBouncer on host {pool.host} has no project beside it: put the host into 'django_uwsgi', too."
-            )
+            told = f"PgBouncer on host {pool.host} has no project beside it: put the host into 'django_uwsgi', too."
             found.append((pool.host, told))
         else:
             found += [(pool.host, sentence) for sentence in way_problems(pool, app)]
