@@ -186,11 +186,10 @@ def test_the_volume_of_the_data_is_full(which: str) -> None:
         with ledger() as told:
             on(host, f"dd if=/dev/zero of={directory}/full bs=1M 2>/dev/null; true", timeout=120)
             # A segment of the log that is there already is not full yet.
-            psql(
-                primary(),
-                "create table if not exists filler (x text); insert into filler select repeat('x', 1000) from generate_series(1, 40000)",
-                check=False,
+            filled = (
+                "create table if not exists filler (x text); insert into filler select repeat('x', 1000) from generate_series(1, 40000)"
             )
+            psql(primary(), filled, check=False)
             time.sleep(FAILOVER)
             on(host, f"rm {directory}/full")
             time.sleep(20)
@@ -201,7 +200,7 @@ def test_the_volume_of_the_data_is_full(which: str) -> None:
 
 @pytest.mark.long
 def test_without_synchronous_replicas_writes_are_lost() -> None:
-    """The naive way, so that the ledger is known to see a loss: asynchronous, and a replica promoted while it lacks what was acknowledged."""
+    """The naive way, so that the ledger is known to see a loss: a replica is promoted while it lacks what was acknowledged."""
     assert playbook("--limit", "postgres", variables={"postgres_synchronous": "off"}).rc == 0
     try:
         until(lambda: synchronous() == [], 60, "nobody follows synchronously")

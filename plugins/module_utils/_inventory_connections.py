@@ -33,8 +33,8 @@ def connection_problems(roles: t.Sequence[Role]) -> list[tuple[str, str]]:
             told_of = (
                 f"PostgreSQL on host {server.host} has {limit} connections (postgres_settings.max_connections), and the project may want "
                 f"{wanted} while a release starts beside the one before ({', '.join(words for _count, words in told)}), with {RESERVED} "
-                f"kept for others: set max_connections to {wanted + RESERVED} or more, lower django_uwsgi_processes or django_uwsgi_threads, or "
-                "pool them (group pgbouncer, pgbouncer_pool_size)."
+                f"kept for others: set max_connections to {wanted + RESERVED} or more, lower django_uwsgi_processes or "
+                "django_uwsgi_threads, or pool them (group pgbouncer, pgbouncer_pool_size)."
             )
             found.append((server.host, told_of))
     return found
