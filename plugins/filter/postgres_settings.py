@@ -9,7 +9,7 @@ DOCUMENTATION = r"""
 name: postgres_settings
 author: berth.django contributors
 version_added: 0.1.0
-short_description: PostgreSQL settings for an amount of memory
+short_description: PostgreSQL settings for an amount of memory, of processors, and a kind of disk
 description:
   - Gives the lines of a settings file as a dict of names and literals, derived from the memory that the server may use, with the
     operator's own settings on top, verbatim.
@@ -19,6 +19,11 @@ description:
     what remains beside C(shared_buffers) for each of C(max_connections) connections, at least 4 MB (PostgreSQL's own default). These are
     the formulas of PGTune for a web application (U(https://github.com/le0pard/pgtune)); see also
     U(https://wiki.postgresql.org/wiki/Tuning_Your_PostgreSQL_Server).
+  - So are those for the log and the disk. From 2 GB of memory on, C(min_wal_size) is 1 GB and C(max_wal_size) 4 GB, so that checkpoints
+    are rare while much is written; a smaller server keeps PostgreSQL's own, 80 MB and 1 GB. C(random_page_cost) is 1.1 and
+    C(effective_io_concurrency) 200 for an SSD; a hard disk keeps PostgreSQL's own.
+  - With 4 processors or more, C(max_worker_processes) and C(max_parallel_workers) are as many, and half of them, at most 4, are
+    C(max_parallel_workers_per_gather) and C(max_parallel_maintenance_workers). PostgreSQL never starts with fewer than its own 8 workers.
 positional: _input, settings, shared
 options:
   _input:
@@ -32,6 +37,17 @@ options:
       - What the role decides itself (where files are, the port in the container) is refused.
     type: dict
     default: {}
+  cpus:
+    description: Processors that the server may use. Empty leaves what follows from them to PostgreSQL.
+    type: str
+    default: ""
+    version_added: 0.2.0
+  storage:
+    description: What its data is on.
+    type: str
+    choices: [ssd, hdd]
+    default: ssd
+    version_added: 0.2.0
   shared:
     description:
       - Only those that the members of a cluster share, and as values and not as literals. Patroni has them from its dynamic configuration.
@@ -81,8 +97,8 @@ def memory_in_bytes(memory: str | int) -> int:
     return int(match[1]) * _UNITS[match[2]]
 
 
-def derived(memory: int, connections: int) -> dict[str, int | str]:
-    """The settings that follow from memory; see DOCUMENTATION for where the formulas are from."""
+def derived(memory: int, connections: int, cpus: int = 0, storage: str = "ssd") -> dict[str, int | str | float]:
+    """What follows from memory, processors and disk; see DOCUMENTATION for where the formulas are from."""
     shared = memory // 4
     return {
         "max_connections": connections,
@@ -90,6 +106,19 @@ def derived(memory: int, connections: int) -> dict[str, int | str]:
         "effective_cache_size": f"{memory * 3 // 4 // _MB}MB",
         "maintenance_work_mem": f"{min(memory // 16, 2048 * _MB) // _MB}MB",
         "work_mem": f"{max((memory - shared) // (connections * 3) // _MB, 4)}MB",
+        **({"min_wal_size": "1GB", "max_wal_size": "4GB"} if memory >= 2048 * _MB else {}),
+        **({"random_page_cost": 1.1, "effective_io_concurrency": 200} if storage == "ssd" else {}),
+        **(workers(cpus) if cpus >= 4 else {}),
+    }
+
+
+def workers(cpus: int) -> dict[str, int]:
+    half = min(-(-cpus // 2), 4)
+    return {
+        "max_worker_processes": max(cpus, 8),
+        "max_parallel_workers": cpus,
+        "max_parallel_workers_per_gather": half,
+        "max_parallel_maintenance_workers": half,
     }
 
 
@@ -103,7 +132,9 @@ def literal(value: t.Any) -> str:
     return f"'{text}'"
 
 
-def settings(memory: str | int, own: dict[str, t.Any] | None = None, shared: bool = False) -> dict[str, t.Any]:
+def settings(
+    memory: str | int, own: dict[str, t.Any] | None = None, shared: bool = False, cpus: str = "", storage: str = "ssd"
+) -> dict[str, t.Any]:
     own = {str(name).lower(): value for name, value in (own or {}).items()}
     for name, value in own.items():
         if name in RESERVED:
@@ -118,15 +149,19 @@ def settings(memory: str | int, own: dict[str, t.Any] | None = None, shared: boo
     connections = own.get("max_connections")
     if not re.fullmatch(r"[1-9]\d*", str(connections or 100)):
         raise ValueError(f"postgres_settings.max_connections is {connections!r}: give a whole number.")
-    wanted = {**derived(size, int(connections or 100)), **own}
+    if cpus and not re.fullmatch(r"\d+(\.\d+)?", str(cpus)):
+        raise ValueError(f"postgres_cpus is {cpus!r}: give a number of processors, for example '4'.")
+    wanted = {**derived(size, int(connections or 100), int(float(cpus or 0)), storage), **own}
     if shared:
         return {name: value for name, value in wanted.items() if name in SHARED}
     return {name: literal(value) for name, value in wanted.items() if value is not None}
 
 
-def _filter(memory: str | int, own: dict[str, t.Any] | None = None, shared: bool = False) -> dict[str, t.Any]:
+def _filter(
+    memory: str | int, own: dict[str, t.Any] | None = None, shared: bool = False, cpus: str = "", storage: str = "ssd"
+) -> dict[str, t.Any]:
     try:
-        return settings(memory, own, shared)
+        return settings(memory, own, shared, cpus, storage)
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from None
 

@@ -28,7 +28,27 @@ def test_formula(memory: str, connections: int, shared: str, cache: str, mainten
         "effective_cache_size": f"'{cache}'",
         "maintenance_work_mem": f"'{maintenance}'",
         "work_mem": f"'{work}'",
+        "random_page_cost": "1.1",
+        "effective_io_concurrency": "200",
+        **({"min_wal_size": "'1GB'", "max_wal_size": "'4GB'"} if memory not in ("256m", "1g") else {}),
     }
+
+
+@pytest.mark.parametrize(
+    ("cpus", "workers"),
+    [("", None), ("2", None), ("4", ("8", "4", "2")), ("5.5", ("8", "5", "3")), ("16", ("16", "16", "4"))],
+)
+def test_workers_follow_processors(cpus: str, workers: tuple[str, str, str] | None) -> None:
+    found = settings("1g", cpus=cpus)
+    names = ("max_worker_processes", "max_parallel_workers", "max_parallel_workers_per_gather")
+    assert (tuple(found[name] for name in names) if workers else [name for name in names if name in found]) == (workers or [])
+    assert ("max_worker_processes" in settings("1g", shared=True, cpus=cpus)) == bool(workers)
+
+
+def test_a_hard_disk_keeps_what_postgresql_takes_for_one() -> None:
+    assert "random_page_cost" not in settings("1g", storage="hdd")
+    with pytest.raises(ValueError, match="postgres_cpus is 'many'"):
+        settings("1g", cpus="many")
 
 
 def test_own_settings_win() -> None:
