@@ -51,7 +51,9 @@ options:
     type: str
     default: ""
   data:
-    description: The server's data directory on this host. Without a member that answers, it tells who has something to begin with.
+    description:
+      - The server's data directory on this host, to be looked at.
+      - Without a member that answers, it tells who has something to begin with.
     type: path
   settings:
     description: Dynamic configuration. Settings that are not named stay as they are, V(null) takes one out.
@@ -106,6 +108,18 @@ data:
   description: Whether there is a server's data on this host.
   type: bool
   returned: success
+system:
+  description: The identifier of the cluster that it is of.
+  type: str
+  returned: when O(data) is given
+used:
+  description: Bytes that it takes.
+  type: int
+  returned: when O(data) is given
+free:
+  description: Bytes that are free there.
+  type: int
+  returned: when O(data) is given
 members:
   description: Name, role and state of each member.
   type: list
@@ -125,10 +139,9 @@ unknown:
 """
 
 import dataclasses
-import os
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.berth.django.plugins.module_utils import _patroni_converge, _shell
+from ansible_collections.berth.django.plugins.module_utils import _patroni_converge, _postgres_data, _shell
 
 
 def main() -> None:
@@ -137,7 +150,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     values = module.params
-    data = bool(values["data"]) and os.path.exists(f"{values['data']}/PG_VERSION")
+    found = _postgres_data.look_at(values["data"]) if values["data"] else dict(data=False)
     try:
         if module.check_mode or not _patroni_converge.changes_anything(values):
             result = _patroni_converge.converge(values, module.check_mode)
@@ -149,7 +162,7 @@ def main() -> None:
     except _shell.EngineError as error:
         module.fail_json(msg=str(error))
     members = [dataclasses.asdict(member) for member in result.pop("members")]
-    module.exit_json(**result, data=data, members=members)
+    module.exit_json(**result, **found, members=members)
 
 
 if __name__ == "__main__":
