@@ -186,7 +186,7 @@ def test_a_release_that_has_fallen_ill_fails_the_run() -> None:
     workers = f"$(docker top {name} -o pid | tail -n +2)"
     try:
         on(WEB, f"kill -STOP {workers}")
-        until(lambda: inspect(WEB, name)["State"]["Health"]["Status"] == "unhealthy", 90, "its engine has seen it")
+        until(lambda: inspect(WEB, name)["State"]["Health"]["Status"] == "unhealthy", 180, "its engine has seen it")
         run = converge()
         assert run.rc != 0 and f"{name} did not become healthy" in " ".join(run.errors.split()), run.told
     finally:

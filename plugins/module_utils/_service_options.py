@@ -76,7 +76,7 @@ SERVICE_ARGUMENT_SPEC: dict[str, t.Any] = dict(
         required=True,
         options=dict(
             command=dict(type="list", elements="str", required=True),
-            interval=dict(type="int", default=10),
+            interval=dict(type="int", default=30),
             timeout=dict(type="int", default=5),
             retries=dict(type="int", default=3),
             start_period=dict(type="int", default=30),

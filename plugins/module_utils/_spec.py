@@ -70,7 +70,7 @@ class Health:
     """
 
     command: tuple[str, ...]
-    interval: int = 10
+    interval: int = 30
     timeout: int = 5
     retries: int = 3
     start_period: int = 30

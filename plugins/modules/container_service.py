@@ -215,9 +215,9 @@ options:
             elements: str
             required: true
           interval:
-            description: Time between two checks by the engine.
+            description: Time between two checks by the engine. This module asks by itself while it waits.
             type: int
-            default: 10
+            default: 30
           timeout:
             description: Limit of one check.
             type: int

@@ -22,7 +22,7 @@ def test_create_word_for_word() -> None:
         "docker", "create", "--name", "music-nginx",
         "--restart", "unless-stopped", "--stop-timeout", "30",
         "--network", "music", "--network-alias", "web",
-        "--health-cmd", "true", "--health-interval", "10s", "--health-timeout", "5s", "--health-retries", "3",
+        "--health-cmd", "true", "--health-interval", "30s", "--health-timeout", "5s", "--health-retries", "3",
         "--health-start-period", "30s",
         "--user", "10002:10002", "--cap-drop=ALL", "--security-opt", "no-new-privileges", "--read-only",
         "--memory", "64m", "--pids-limit", "200",
