@@ -83,13 +83,14 @@ def told(line: str, host: str, words: str) -> bool:
     return line.startswith(f"{host} differs: ") and words in line
 
 
+@pytest.mark.long
 def test_a_server_that_is_drained_by_hand_is_found_and_brought_back() -> None:
     over_socket(BALANCER, ADMIN, f"set server django/{WEB} state drain\n")
     assert any(told(line, BALANCER, WEB) for line in differences())
     comes_back()
 
 
-@pytest.mark.parametrize("what", IN_THE_PROJECT)
+@pytest.mark.parametrize("what", [what if what == "a migration" else pytest.param(what, marks=pytest.mark.long) for what in IN_THE_PROJECT])
 def test_what_differs_in_the_project_is_found(what: str) -> None:
     host, command, words = IN_THE_PROJECT[what]
     (sql if host == DATABASE else lambda shell: on(host, shell))(command)

@@ -50,7 +50,7 @@ REFUSED: list[tuple[str, dict[str, Any], list[str]]] = [
         {"django_uwsgi_media": [{"url": "/media/", "root": "/srv/media", "path": "/srv/uploads", "shared": True}]},
         ["/srv/uploads is to be shared", "Mount what they share"],
     ),
-    ("never healthy", {"django_uwsgi_health_path": "/no/such/page/"}, ["healthy"]),
+    ("never healthy", {"django_uwsgi_health_path": "/no/such/page/", "django_uwsgi_start_wait": 10}, ["healthy"]),
     ("missing WSGI module", {"django_uwsgi_wsgi_module": "no_such_module.wsgi"}, ["no_such_module"]),
     ("failing manage.py", {"django_uwsgi_settings_module": "no_such_settings"}, ["no_such_settings"]),
 ]
