@@ -383,7 +383,8 @@ def _locale(database: dict[str, t.Any]) -> str:
 def _extensions(wanted: Wanted, actual: Actual) -> _Steps:
     missing = [name for name in wanted.extensions if name not in actual.extensions]
     steps = [(f"CREATE EXTENSION IF NOT EXISTS {identifier(name)} CASCADE;", f"create extension {name}") for name in missing]
-    return [(_in_database(wanted, statement), sentence) for statement, sentence in steps]
+    # With the search path that the database has: it says which schema they go to.
+    return [(_in_database(wanted, _PREAMBLE[1:2], statement), sentence) for statement, sentence in steps]
 
 
 def _app(wanted: Wanted, actual: Actual) -> _Steps:
@@ -396,12 +397,12 @@ def _app(wanted: Wanted, actual: Actual) -> _Steps:
     if actual.app is None or actual.database is None or actual.app_lacks:
         lines = _postgres_app_role.grants(role, owner, literal(wanted.role), identifier(wanted.database))
         sentence = f"let role {wanted.app_role} read and write the rows of database {wanted.database}"
-        steps.append((_in_database(wanted, "\n".join(lines)), sentence))
+        steps.append((_in_database(wanted, _PREAMBLE[1:], *lines), sentence))
     return steps
 
 
-def _in_database(wanted: Wanted, statement: str) -> str:
-    return "\n".join((rf"\connect {identifier(wanted.database)}", *_PREAMBLE[1:], statement))
+def _in_database(wanted: Wanted, preamble: t.Sequence[str], *statements: str) -> str:
+    return "\n".join((rf"\connect {identifier(wanted.database)}", *preamble, *statements))
 
 
 # --- showing ----------------------------------------------------------------------------------------------------------------------

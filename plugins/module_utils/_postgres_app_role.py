@@ -17,7 +17,8 @@ import typing as t
 
 # By the letter of pg_class.relkind and pg_default_acl.defaclobjtype, where they agree.
 ON_TABLES = ("SELECT", "INSERT", "UPDATE", "DELETE")
-ON_SEQUENCES = ("USAGE", "SELECT")
+# loaddata ends with setval.
+ON_SEQUENCES = ("USAGE", "SELECT", "UPDATE")
 ON_SCHEMAS = ("USAGE",)
 
 # Tables, views and the like; pg_class.relkind.

@@ -233,6 +233,12 @@ def test_what_cannot_be_changed(wanted: dict[str, Any], actual: dict[str, Any], 
         _postgres.plan(dataclasses.replace(WANTED, **wanted), dataclasses.replace(CONVERGED, **actual))
 
 
+def test_extensions_go_where_the_database_says() -> None:
+    actual = dataclasses.replace(CONVERGED, available=("pg_trgm",))
+    (statement,) = _postgres.plan(dataclasses.replace(WANTED, extensions=("pg_trgm",)), actual).statements
+    assert "search_path" not in statement and statement.endswith('CREATE EXTENSION IF NOT EXISTS "pg_trgm" CASCADE;')
+
+
 @pytest.mark.parametrize(
     ("provider", "locale", "clause"),
     [
