@@ -91,6 +91,7 @@ class Ledger:
     """What the client was told, and how long it was told nothing."""
 
     acknowledged: list[int] = field(default_factory=list)
+    moments: list[float] = field(default_factory=list)
     unknown: list[str] = field(default_factory=list)
     pause: float = 0.0
     lost: list[int] = field(default_factory=list)
@@ -127,15 +128,19 @@ def ledger(port: int = WRITE, wait_for: int = len(SERVERS)) -> t.Iterator[Ledger
 
 
 def read_ledger(out: str, told: Ledger) -> None:
-    last = 0.0
+    """A pause that has not ended when the client does is one, too."""
+    last = moment = 0.0
     for line in out.splitlines():
-        kind, number, moment, *_ = line.split(" ")
+        kind, number, when, *_ = line.split(" ")
+        moment = float(when)
         if kind == "ack":
             told.acknowledged.append(int(number))
-            told.pause = max(told.pause, float(moment) - last if last else 0)
-            last = float(moment)
+            told.moments.append(moment)
+            told.pause = max(told.pause, moment - last if last else 0)
+            last = moment
         else:
             told.unknown.append(line)
+    told.pause = max(told.pause, moment - last)
 
 
 def sample(host: str) -> subprocess.Popen[str]:

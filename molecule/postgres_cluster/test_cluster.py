@@ -92,6 +92,12 @@ def test_secrets_are_nowhere_but_in_their_files() -> None:
         shown += on(host, f"cat /srv/berth/{PROJECT}/postgres/config/current/*")
         for name, secret in secrets.items():
             assert secret not in shown, f"{name} can be read on {host}"
+    for host in GROUPS["django_uwsgi"]:
+        names = [container(host, service) for service in ("django_uwsgi", "pgbouncer")]
+        shown = on(host, "ps -eo args; " + "; ".join(f"docker inspect {name}; docker logs {name} 2>&1" for name in names))
+        shown += on(host, f"find /srv/berth/{PROJECT} -path '*/config/*' -type f -exec cat {{}} +")
+        for name, secret in secrets.items():
+            assert secret not in shown, f"{name} can be read on {host}"
 
 
 def test_members_are_confined() -> None:

@@ -11,7 +11,7 @@ import typing as t
 
 import pytest
 from cluster import CONTAINER, SERVERS, ledger, members, primary, psql, synchronous, whole
-from fleet import HOSTS, PROJECT, on, playbook, request, restart_engine, start, under_load, until
+from fleet import GROUPS, HOSTS, PROJECT, container, on, playbook, request, restart_engine, start, under_load, until
 
 ETCD, POSTGRES, PATRONI = 2379, 5432, 8008
 
@@ -148,16 +148,29 @@ def test_the_drill_proves_the_backup_of_a_cluster() -> None:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("port", [ETCD, POSTGRES, PATRONI], ids=["etcd", "the replicas", "their Patroni"])
-def test_the_primary_is_cut_off_from_a_part(port: int) -> None:
-    """From etcd alone, failsafe keeps it, since it reaches all members; without replicas, writes wait or go on, and none is lost."""
+def test_the_primary_is_cut_off_from_etcd() -> None:
+    """It still reaches every member, so nobody takes over, and it goes on (failsafe)."""
+    before, began = primary(), int(time.time())
+    with ledger() as told:
+        with cut_off(before, ETCD, from_everyone=True):
+            time.sleep(FAILOVER)
+        time.sleep(10)
+    assert told.lost == [] and told.two_at_once == [], told.two_at_once
+    assert told.pause <= HANDOVER and primary() == before
+    assert "failsafe" in on(before, f"docker logs --since {began} {CONTAINER} 2>&1"), "it did not notice"
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("port", [POSTGRES, PATRONI], ids=["the replicas", "their Patroni"])
+def test_the_primary_is_cut_off_from_other_members(port: int) -> None:
+    """Without replicas, writes wait until they are given up; etcd knows who leads."""
     before = primary()
     with ledger() as told:
         with cut_off(before, port):
             time.sleep(FAILOVER)
         time.sleep(10)
     assert told.lost == [] and told.two_at_once == [], told.two_at_once
-    assert told.pause <= FAILOVER
+    assert told.pause <= FAILOVER and primary() == before
 
 
 @pytest.mark.long
@@ -174,21 +187,26 @@ def test_all_of_etcd_and_then_a_replica_are_lost() -> None:
         time.sleep(40)
         for host in SERVERS:
             on(host, etcd.format("unpause"))
+        healed = time.time()
         on(replica, f"docker start {CONTAINER}")
         time.sleep(FAILOVER)
     assert told.lost == [] and told.two_at_once == [], told.two_at_once
-    assert told.acknowledged[-1] > told.acknowledged[0] and whole()
+    given_up = [moment for moment in told.moments if healed - 10 < moment < healed]
+    assert given_up == [], "a primary that nobody can vouch for went on"
+    assert any(moment > healed for moment in told.moments) and whole()
 
 
 @pytest.mark.long
 @pytest.mark.parametrize("which", ["the primary", "the synchronous replica"])
 def test_the_volume_of_the_data_is_full(which: str) -> None:
     """Data and log share it. Where a server cannot write, another one does; with space again, it follows."""
-    host = primary() if which == "the primary" else synchronous()[0]
+    host = synchronous()[0]
     with small_volume(host) as directory:
         until(whole, 120, "the cluster is whole")
-        if which == "the primary" and primary() != host:
+        make_synchronous(host)
+        if which == "the primary":
             assert playbook(name="playbooks/switchover.yml", variables={"to": host}).rc == 0
+        assert host == (primary() if which == "the primary" else synchronous()[0])
         with ledger() as told:
             on(host, f"dd if=/dev/zero of={directory}/full bs=1M 2>/dev/null; true", timeout=120)
             # A segment of the log that is there already is not full yet.
@@ -246,7 +264,7 @@ def test_a_run_meets_a_failover() -> None:
 def test_a_member_that_lost_its_disk_is_made_anew() -> None:
     (replica,) = synchronous()
     with ledger() as told:
-        on(replica, f"docker rm --force {CONTAINER}; rm -rf /srv/berth/{PROJECT}/postgres")
+        on(replica, f"docker rm --force {CONTAINER} {CONTAINER}_backup; rm -rf /srv/berth/{PROJECT}/postgres")
         run = playbook()
     assert run.rc == 0, run.told
     assert told.lost == [] and told.pause <= FAILOVER
@@ -255,19 +273,31 @@ def test_a_member_that_lost_its_disk_is_made_anew() -> None:
 
 @pytest.mark.long
 def test_the_pool_is_replaced_and_nobody_notices() -> None:
+    pools = {host: container(host, "pgbouncer") for host in GROUPS["pgbouncer"]}
     with under_load("/api/music/") as load:
         run = playbook(variables={"pgbouncer_pool_size": 12})
     assert run.rc == 0 and load.lost == [] and load.sent > 50, (run.told, load.lost)
+    assert all(container(host, "pgbouncer") != name for host, name in pools.items()), "it was not replaced"
     with under_load("/api/music/") as load:
         run = playbook()
     assert run.rc == 0 and load.lost == [], (run.told, load.lost)
+    assert pools == {host: container(host, "pgbouncer") for host in pools}
+
+
+@pytest.mark.long
+def test_a_pool_that_cannot_work_is_tried_on_the_side() -> None:
+    before = {host: container(host, "pgbouncer") for host in GROUPS["pgbouncer"]}
+    with under_load("/api/music/") as load:
+        run = playbook(variables={"pgbouncer_server_port": 9})
+    assert run.rc != 0 and load.lost == [], (run.told, load.lost)
+    assert {host: container(host, "pgbouncer") for host in before} == before
 
 
 @pytest.mark.long
 def test_a_member_is_taken_out_and_leaves_nothing() -> None:
     """Last in this file: it is made a member again by the run that follows."""
     leader = primary()
-    leaves = next(host for host in SERVERS if host != leader)
+    leaves = next(host for host in SERVERS if host not in (leader, *synchronous()))
     refused = playbook(name="playbooks/remove_host.yml", variables={"host": leader})
     assert refused.rc != 0 and f"{leader} is the primary of" in refused.errors and whole(), refused.told
     unknown = playbook(name="playbooks/remove_host.yml", variables={"host": "db9"})
@@ -299,15 +329,28 @@ def rules(host: str, action: str) -> None:
 
 
 @contextlib.contextmanager
-def cut_off(host: str, port: int) -> t.Iterator[None]:
-    """From one port of every other database host, and they from its own; what is established goes, too."""
+def cut_off(host: str, port: int, from_everyone: bool = False) -> t.Iterator[None]:
+    """From one port of every other database host, and they from its own; or all of the host's containers from that port anywhere. What is
+    established goes, too.
+    """
+    to_port = f"-p tcp -m conntrack --ctorigdstport {port} -j DROP"
     others = [HOSTS[other]["address"] for other in SERVERS if other != host]
-    ways = [f"FORWARD -{way} {other} -p tcp -m conntrack --ctorigdstport {port} -j DROP" for other in others for way in "sd"]
+    ways = [f"{chain} {to_port}" for chain in ("INPUT", "FORWARD")] if from_everyone else []
+    ways = ways or [f"FORWARD -{way} {other} {to_port}" for other in others for way in "sd"]
     on(host, "; ".join(f"iptables -I {way}" for way in ways))
     try:
         yield
     finally:
         on(host, "; ".join(f"iptables -D {way}" for way in ways))
+
+
+def make_synchronous(host: str) -> None:
+    """Patroni keeps whoever is, as long as that one follows."""
+    other = next(each for each in SERVERS if each not in (host, primary()))
+    on(other, f"docker stop --time 60 {CONTAINER}")
+    until(lambda: synchronous() == [host], 60, f"{host} follows synchronously")
+    on(other, f"docker start {CONTAINER}")
+    until(whole, 120, "the cluster is whole")
 
 
 @contextlib.contextmanager

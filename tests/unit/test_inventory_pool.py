@@ -71,6 +71,26 @@ def test_a_pool_beside_nothing() -> None:
     assert "has no project beside it" in sentence
 
 
+@pytest.mark.parametrize(
+    ("of_pool", "of_server", "words"),
+    [
+        ({"pgbouncer_password": "a"}, {"postgres_app_password": "a"}, None),
+        ({"pgbouncer_password": "a", "pgbouncer_role": "music"}, {"postgres_password": "a"}, None),
+        ({"pgbouncer_password": "a"}, {}, "logs in as a role that the server on db1 does not have"),
+        (
+            {"pgbouncer_password": "b"},
+            {"postgres_app_password": "a"},
+            "pgbouncer_password of host web1 is not postgres_app_password of db1",
+        ),
+    ],
+)
+def test_who_it_logs_in_as(of_pool: dict[str, str], of_server: dict[str, str], words: str | None) -> None:
+    pool = role("web1", "pgbouncer", pgbouncer_project="music", **of_pool)
+    server = role("db1", "postgres", postgres_project="music", **of_server)
+    told = [sentence for _host, sentence in pool_problems([pool, server, app(django_uwsgi_env=THROUGH, django_uwsgi_migrate=False)])]
+    assert len(told) == (1 if words else 0) and (words or "") in "".join(told)
+
+
 def test_the_server_has_to_have_what_pools_want() -> None:
     """40 processes on a host want 80 connections; a pool of 10 wants 10, and as many to read."""
     server = role("db1", "postgres", postgres_project="music", postgres_settings={"max_connections": 30})
