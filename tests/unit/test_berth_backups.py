@@ -19,7 +19,10 @@ PROGRAM = ROOT / "roles" / "pgbackrest" / "files" / "image" / "berth-backups"
 UTC = datetime.timezone.utc
 PGBACKREST = """#!/bin/sh
 echo "$*" >> "$BERTH_REPOSITORY/asked"
-case "$*" in *backup) [ ! -e "$BERTH_REPOSITORY/broken" ] ;; esac
+case "$*" in
+    *backup) [ ! -e "$BERTH_REPOSITORY/broken" ] ;;
+    *info) [ -e "$BERTH_REPOSITORY/empty" ] && echo '[{"backup":[],"name":"music"}]' || echo '[{"backup":[{"label":"20261122"}]}]' ;;
+esac
 """
 
 
@@ -43,8 +46,9 @@ def run(repository: Path, *words: str) -> subprocess.CompletedProcess[str]:
 
 
 def asked(repository: Path) -> list[str]:
+    """What makes something, or fails to."""
     notes = repository / "asked"
-    return notes.read_text().splitlines() if notes.exists() else []
+    return [line for line in notes.read_text().splitlines() if not line.endswith("info")] if notes.exists() else []
 
 
 def begun(repository: Path, seconds: float = 3.0, **more: str) -> list[str]:
@@ -75,6 +79,13 @@ def test_one_is_made_at_once_where_there_is_none(repository: Path) -> None:
     today = f"{datetime.datetime.now(UTC):%A}"
     assert begun(repository, days=f"Nonesday {today}") == ["stanza-create", "--type=full backup"]
     assert (repository / ".berth-newest").exists()
+
+
+def test_one_is_made_at_once_in_another_repository(repository: Path) -> None:
+    """Whatever is in the one before."""
+    made(repository, datetime.timedelta(minutes=1))
+    (repository / "empty").touch()
+    assert begun(repository, days="Nonesday") == ["stanza-create", "--type=incr backup"]
 
 
 @pytest.mark.parametrize(
