@@ -57,10 +57,15 @@ def etcd_problems(role: Role, groups: t.Mapping[str, t.Sequence[str]]) -> list[s
     group = role.values.get("postgres_etcd_group", "etcd")
     count = len(groups.get(group, []))
     needs = "three hosts, or five, of which a majority has to agree who is primary; the database hosts themselves will do"
+    unless = "A lab may say postgres_etcd_few: true."
     if not count:
         return [f"The group {group!r} has no host, and PostgreSQL on host {role.host} is a member of a cluster: put {needs} into it."]
+    if role.values.get("postgres_etcd_few") is True:
+        return []
     if count == 1:
-        return [f"The group {group!r} has one host, without which the cluster of host {role.host} has no primary: put {needs} into it."]
+        return [
+            f"The group {group!r} has one host, without which the cluster of host {role.host} has no primary: put {needs} into it. {unless}"
+        ]
     if count % 2 == 0:
-        return [f"The group {group!r} has {count} hosts, which can lose no more of them than {count - 1} do: put {needs} into it."]
+        return [f"The group {group!r} has {count} hosts, which can lose no more of them than {count - 1} do: put {needs} into it. {unless}"]
     return []

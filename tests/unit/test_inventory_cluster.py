@@ -36,6 +36,7 @@ def test_three_and_one_are_fine() -> None:
 def test_a_majority_is_needed(etcd: list[str], words: str) -> None:
     (sentence,) = problems(etcd, **SECRETS)
     assert words in sentence and "three hosts, or five" in sentence
+    assert problems(etcd, **SECRETS, postgres_etcd_few=True) == ([] if etcd else [sentence])
 
 
 def test_times_that_let_two_lead() -> None:
