@@ -34,14 +34,11 @@ def login_problems(pool: Role, roles: t.Iterable[Role]) -> list[str]:
     """By default it logs in as the role that reads and writes rows, which the server has where that has a password."""
     project, given = pool.values.get("pgbouncer_project"), pool.values.get("pgbouncer_role")
     for server in (role for role in roles if role.name == "postgres" and role.values.get("postgres_project") == project):
-        has = server.values.get("postgres_app_password")
-        if not has and not given:
+        if not server.values.get("postgres_app_password") and not given:
             return [
                 f"PgBouncer on host {pool.host} logs in as a role that the server on {server.host} does not have: set "
                 "postgres_app_password, or pgbouncer_role to the role that it has."
             ]
-        if has and not given and pool.values.get("pgbouncer_password") != has:
-            return [f"pgbouncer_password of host {pool.host} is not postgres_app_password of {server.host}: set it to the same."]
     return []
 
 
