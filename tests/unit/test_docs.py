@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -115,3 +116,11 @@ def facts(options: dict[str, Any] | None, nested: str) -> dict[str, Any]:
         )
         for option, known in (options or {}).items()
     }
+
+
+@pytest.mark.parametrize("page", ["run-a-database-cluster.md", "back-up-and-restore.md"])
+def test_playbooks_of_a_page_about_data_are_run_by_a_test(page: str) -> None:
+    """Whoever follows it has something to lose."""
+    named = set(re.findall(r"playbooks/[a-z_]+\.yml", (ROOT / "docs" / "howto" / page).read_text()))
+    tests = "".join(path.read_text() for name in ("postgres_cluster", "pgbackrest") for path in (ROOT / "molecule" / name).glob("*.py"))
+    assert named and [name for name in sorted(named) if f'"{name}"' not in tests] == []
