@@ -24,9 +24,9 @@ PSQL = f"docker exec {CONTAINER} psql -XAtq -h /var/run/postgresql -U postgres"
 
 # Runs in a container of the project, which has psycopg and the password. What it prints is what the client knows: "ack" was acknowledged;
 # "unknown" may have been written or not, and counts as neither.
-_WRITER = """
+_CLIENT = """
 import os, sys, time, psycopg
-address, port, stop = sys.argv[1], sys.argv[2], sys.argv[3]
+address, port, stop, statement = sys.argv[1:]
 password = open("/run/secrets/database_password").read().strip()
 number, connection = 0, None
 while not os.path.exists(stop):
@@ -36,7 +36,7 @@ while not os.path.exists(stop):
             connection = psycopg.connect(
                 host=address, port=port, dbname=os.environ["DATABASE_NAME"], user=os.environ["DATABASE_USER"], password=password,
                 sslmode="require", connect_timeout=3, autocommit=True, options="-c statement_timeout=10s", tcp_user_timeout=5000)
-        connection.execute("INSERT INTO ledger (number) VALUES (%s)", (number,))
+        connection.execute(statement, {"number": number})
         print("ack", number, time.time(), flush=True)
     except Exception as error:
         print("unknown", number, time.time(), str(error).strip().splitlines()[-1:], flush=True)
@@ -102,29 +102,47 @@ class Ledger:
 def ledger(port: int = WRITE, wait_for: int = len(SERVERS)) -> t.Iterator[Ledger]:
     """Writes until the block ends, and samples who accepts writes; then waits until the cluster is whole, and counts."""
     told = Ledger()
-    psql(primary(), f'DROP TABLE IF EXISTS ledger; CREATE TABLE ledger (number int); GRANT INSERT ON ledger TO "{PROJECT}_app"')
+    psql(primary(), f'DROP TABLE IF EXISTS ledger; CREATE TABLE ledger (number int); GRANT INSERT, SELECT ON ledger TO "{PROJECT}_app"')
     psql(primary(), _SAMPLED)
-    stop = f"/tmp/ledger-{time.time_ns()}"
-    app = container(CLIENT, "django_uwsgi")
-    writer = f"docker exec -i {app} python3 -c {shlex.quote(_WRITER)} {HOSTS[CLIENT]['address']} {port} {stop}"
-    running = subprocess.Popen([*ssh(CLIENT), writer], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     samplers = {host: sample(host) for host in SERVERS}
     try:
-        time.sleep(2)
-        yield told
-        time.sleep(1)
+        with asking(told, port, "INSERT INTO ledger (number) VALUES (%(number)s)"):
+            yield told
     finally:
-        on(CLIENT, f"docker exec {app} touch {stop}")
-        out, _ = running.communicate(timeout=60)
-        on(CLIENT, f"docker exec {app} rm {stop}")
         written = {host: finish(host, process) for host, process in samplers.items()}
-    read_ledger(out, told)
     until(lambda: whole(wait_for), 120, "the cluster is whole again")
     there = set(map(int, psql(primary(), "SELECT number FROM ledger").split()))
     told.lost = [number for number in told.acknowledged if number not in there]
     told.two_at_once = at_once(written)
     print(f"{len(told.acknowledged)} acknowledged, {len(told.lost)} lost, {len(told.unknown)} unknown, longest pause {told.pause:.1f} s")
-    assert len(told.acknowledged) > 50, out[-2000:]
+    assert len(told.acknowledged) > 50, told.unknown[-5:]
+
+
+@contextlib.contextmanager
+def asking(told: Ledger, port: int, statement: str) -> t.Iterator[None]:
+    """A client of the project on its host, until the block ends."""
+    stop = f"/tmp/ledger-{time.time_ns()}"
+    app = container(CLIENT, "django_uwsgi")
+    words = shlex.join(["python3", "-c", _CLIENT, HOSTS[CLIENT]["address"], str(port), stop, statement])
+    running = subprocess.Popen([*ssh(CLIENT), f"docker exec -i {app} {words}"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        time.sleep(2)
+        yield
+        time.sleep(1)
+    finally:
+        on(CLIENT, f"docker exec {app} touch {stop}")
+        out, _ = running.communicate(timeout=60)
+        on(CLIENT, f"docker exec {app} rm {stop}")
+        read_ledger(out, told)
+
+
+@contextlib.contextmanager
+def reads() -> t.Iterator[Ledger]:
+    """Of a replica, until the block ends: what was acknowledged was answered."""
+    told = Ledger()
+    with asking(told, READ, "SELECT count(*) FROM ledger"):
+        yield told
+    print(f"{len(told.acknowledged)} reads, {len(told.unknown)} failed, longest pause {told.pause:.1f} s")
 
 
 def read_ledger(out: str, told: Ledger) -> None:

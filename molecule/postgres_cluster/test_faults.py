@@ -10,7 +10,7 @@ import time
 import typing as t
 
 import pytest
-from cluster import CONTAINER, SERVERS, ledger, members, primary, psql, synchronous, whole
+from cluster import CONTAINER, SERVERS, ledger, members, primary, psql, reads, synchronous, whole
 from fleet import GROUPS, HOSTS, PROJECT, container, on, playbook, request, restart_engine, start, under_load, until
 
 ETCD, POSTGRES, PATRONI = 2379, 5432, 8008
@@ -117,12 +117,13 @@ def test_another_image_goes_through_the_cluster_without_a_lost_write() -> None:
 @pytest.mark.long
 def test_a_switchover_pauses_writes_and_loses_none() -> None:
     before = primary()
-    with ledger() as told:
+    with ledger() as told, reads() as answers:
         run = playbook(name="playbooks/switchover.yml")
     assert run.rc == 0 and f"{primary()} is the primary of" in run.out, run.told
     assert primary() != before
     assert told.lost == [] and told.two_at_once == []
     assert told.pause <= HANDOVER, told.pause
+    assert answers.pause <= HANDOVER and len(answers.acknowledged) > 50, "reads go on"
     back = playbook(name="playbooks/switchover.yml", variables={"to": "db9"})
     assert back.rc != 0 and "'db9' is no member of the cluster" in back.errors, back.told
 
