@@ -52,9 +52,18 @@ def words(name: str) -> list[str]:
 
 def database() -> dict[str, Any]:
     """DATABASE_URL, or its parts as DATABASE_HOST, _PORT, _NAME, _USER and _PASSWORD."""
-    url = os.environ.get("DATABASE_URL")
-    if url:
-        return parse_url(url)
+    found = parse_url(url) if (url := os.environ.get("DATABASE_URL")) else parts()
+    found["OPTIONS"] |= pool()
+    return found
+
+
+def pool() -> dict[str, Any]:
+    """Django's own, in each process, of at most DATABASE_POOL_SIZE connections: as many as it has threads. None where that is not said."""
+    size = integer("DATABASE_POOL_SIZE", 0)
+    return {"pool": {"min_size": 1, "max_size": size}} if size else {}
+
+
+def parts() -> dict[str, Any]:
     return {
         "ENGINE": ENGINES["postgresql"],
         "HOST": text("DATABASE_HOST"),

@@ -75,7 +75,8 @@ REST_FRAMEWORK = {
 
 # --- database ---------------------------------------------------------------------------------------------------------------------
 
-persistent = {"CONN_MAX_AGE": env.integer("CONN_MAX_AGE", 60), "CONN_HEALTH_CHECKS": True}
+# Connections of Django's own pool are the pool's to keep.
+persistent = {"CONN_MAX_AGE": 0 if env.pool() else env.integer("CONN_MAX_AGE", 60), "CONN_HEALTH_CHECKS": True}
 # A pool in front (PgBouncer) keeps no session, and so no cursor between two statements.
 persistent["DISABLE_SERVER_SIDE_CURSORS"] = env.boolean("DATABASE_POOLED")
 DATABASES = {"default": env.database() | persistent}

@@ -82,3 +82,9 @@ class SettingsTest(SimpleTestCase):
             found = environment.replica()
             assert found is not None
             self.assertEqual(found["HOST"], "other")
+
+    def test_a_pool_keeps_what_else_is_said_of_connections(self) -> None:
+        with mock.patch.dict(os.environ, {"DATABASE_URL": "postgresql://a:b@db/music?sslmode=require"}, clear=True):
+            self.assertEqual(environment.database()["OPTIONS"], {"sslmode": "require"})
+            os.environ["DATABASE_POOL_SIZE"] = "2"
+            self.assertEqual(environment.database()["OPTIONS"], {"sslmode": "require", "pool": {"min_size": 1, "max_size": 2}})
