@@ -130,7 +130,9 @@ def manage(options: Options, words: t.Sequence[t.Any]) -> list[str]:
 
 
 def without_uwsgi(service: Service) -> dict[str, str]:
-    return {name: text for name, text in service["config"]["files"].items() if name not in ("uwsgi.ini", "berth-explain")}
+    return {
+        name: text for name, text in service["config"]["files"].items() if name not in ("uwsgi.ini", "berth-explain", "berth-preload.py")
+    }
 
 
 # --- the scheduler ----------------------------------------------------------------------------------------------------------------

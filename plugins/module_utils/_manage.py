@@ -211,9 +211,13 @@ def another(project: Project, name: str, entrypoint_given: bool) -> Project:
 
 
 def _is_what_it_would_be(found: dict[str, t.Any], service: Service) -> bool:
+    """Its engine calls a container healthy half a minute after its start, at the earliest: until then it is asked here."""
     labels = found["Config"].get("Labels") or {}
-    healthy = (found["State"].get("Health") or {}).get("Status") == "healthy"
-    return healthy and labels.get(_docker_argv.LABEL_INSTANCE) == service.instance
+    if labels.get(_docker_argv.LABEL_INSTANCE) != service.instance:
+        return False
+    status = (found["State"].get("Health") or {}).get("Status")
+    probe = _docker_argv.exec_in(service.container, service.health.command)
+    return status == "healthy" or (status == "starting" and run(probe, timeout=service.health.timeout + 1).rc == 0)
 
 
 def why_unknown(service: Service) -> str:

@@ -603,6 +603,10 @@ deployed:
   description: Whether a release of the service is on record as having served on this host before.
   type: bool
   returned: success
+collected:
+  description: Whether the release's own directory holds the files that were collected for it.
+  type: bool
+  returned: success
 neighbours:
   description: Names of the project's other services that have a container on this host.
   type: list
@@ -623,7 +627,16 @@ unknown:
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.berth.django.plugins.module_utils import _companions, _engine, _observe, _plan, _release, _shell, _steps_release
+from ansible_collections.berth.django.plugins.module_utils import (
+    _companions,
+    _engine,
+    _observe,
+    _plan,
+    _release,
+    _shell,
+    _static_record,
+    _steps_release,
+)
 from ansible_collections.berth.django.plugins.module_utils._spec import Service
 from ansible_collections.berth.django.plugins.module_utils._spec_parse import SERVICE_ARGUMENT_SPEC, parse
 
@@ -680,6 +693,12 @@ def last_stage(module: AnsibleModule) -> str:
     return _plan.STAGES[-1] if module.check_mode else module.params["until"]
 
 
+def has_its_files(service: Service) -> bool:
+    """As :mod:`_static_record` has it on record."""
+    release = service.release
+    return bool(release and release.directory and _static_record.recall(f"{release.directory}/{release.id}"))
+
+
 def converge_one(module: AnsibleModule, service: Service, state: str) -> dict[str, t.Any]:
     """Uses of `module`: its parameters, check_mode and warn()."""
     actual = _observe.observe(service, module.check_mode)
@@ -707,6 +726,7 @@ def converge_one(module: AnsibleModule, service: Service, state: str) -> dict[st
         neighbours=list(actual.neighbours),
         companions=actual.companions,
         deferred=deferred,
+        collected=has_its_files(service),
         unknown=list(plan.unknown) if module.check_mode else [],
     )
 
