@@ -235,8 +235,11 @@ def test_every_step_is_in_that_table() -> None:
         "Bring what is missing",
         "Retire the release before",
         "Bring the release, or leave all as they are",
+        "Bring the project to all of its hosts",
         "Name the release",
         "Refuse what cannot work",
+        "Bring the static files",
+        "Switch to it",
         "Ask whether all else is as it should be",
         "Ask whether the release can run on the database as it is",
         "Ask the project's other hosts whether it was deployed before",
@@ -251,16 +254,13 @@ def test_every_step_is_in_that_table() -> None:
         "Bring the release before back",
         "Say what serves now",
     }
-    text = "".join(
-        (ROOT / "roles/django_uwsgi/tasks" / name).read_text() for name in ("main.yml", "prepare.yml", "bring.yml", "retire.yml")
-    )
-    names = set(re.findall(r"^ +- name: (.*)$", text, re.MULTILINE)) - left_out
+    files = ("main", "release", "go_on", "bring", "prepare", "static", "switch", "retire")
+    text = "".join((ROOT / f"roles/django_uwsgi/tasks/{name}.yml").read_text() for name in files)
+    names = set(re.findall(r"^ *- name: (.*)$", text, re.MULTILINE)) - left_out
     assert not [name for name in names if not any(name.startswith(step) for step in STEPS)]
 
 
-@pytest.mark.parametrize(
-    "heading", ["Read what is on record", "Start the release beside", "Switch to the release", "Stop the release before"]
-)
+@pytest.mark.parametrize("heading", ["Read what is on record", "Ship the release", "Switch to the release", "Stop the release before"])
 def test_a_rollback_that_is_killed_is_completed_by_the_next(heading: str) -> None:
     good = on(WEB[0], f"readlink {DIRECTORY}/static/current")
     assert deploy(version("newer")).rc == 0

@@ -94,19 +94,27 @@ def test_a_rollback_loses_nothing_and_builds_nothing() -> None:
     assert images() == before
 
 
-def test_a_named_release_serves_again_soon() -> None:
-    """Without load, as the promise has it: docs/performance.md has the time of a machine that is not busy with its own lab."""
+def test_a_named_release_serves_again_within_ten_seconds() -> None:
+    """Without load, as the promise has it. The machine may be busy with something else once, and twice."""
+    one = release_of(WEB[0])
     names = [json.loads(line)["release"] for line in on(WEB[0], f"cat {DIRECTORY}/django_uwsgi/releases.jsonl").splitlines()]
-    two = next(name for name in reversed(names) if name != release_of(WEB[0]))
+    two = next(name for name in reversed(names) if name != one)
+    tries = [seconds_until_it_serves(two, "two")]
+    while min(tries) > 10 and len(tries) < 5:
+        tries += [seconds_until_it_serves(one, "one"), seconds_until_it_serves(two, "two")]
+    print("the release before served again so many seconds after the run was started:", *(f"{seconds:.1f}" for seconds in tries))
+    assert min(tries) < 10
+
+
+def seconds_until_it_serves(release: str, says: str) -> float:
     began = time.monotonic()
-    run = start({"release": two}, name="playbooks/rollback.yml")
-    until(lambda: served() == {"two"}, 60)
+    run = start({"release": release}, name="playbooks/rollback.yml")
+    until(lambda: served() == {says}, 60)
     seconds = time.monotonic() - began
     assert run.stdout
     told = run.stdout.read()
     assert run.wait() == 0, told
-    print(f"the release before served again {seconds:.1f} s after the run was started")
-    assert seconds < 20, "on a busy machine, too"
+    return seconds
 
 
 def test_the_releases_are_told() -> None:

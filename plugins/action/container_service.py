@@ -25,9 +25,14 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
         arguments = {**self._task.args, "run": this_run()}
+        if arguments.get("until") == "switch" and "defer_disruption" not in arguments and not self._task.check_mode:
+            return self._in_turn(task_vars, arguments)  # all is prepared by now, and a switch is never for all hosts at once
         first = run_module(self, task_vars, MODULE, {**arguments, "defer_disruption": True})
         if not first.get("deferred") or arguments.get("defer_disruption"):
             return first
+        return self._in_turn(task_vars, arguments)
+
+    def _in_turn(self, task_vars: dict[str, t.Any], arguments: dict[str, t.Any]) -> dict[str, t.Any]:
         service = arguments["service"]
         return in_turn(
             f"{service['project']}-{service['name']}",

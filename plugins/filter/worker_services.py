@@ -129,10 +129,12 @@ def manage(options: Options, words: t.Sequence[t.Any]) -> list[str]:
     return [*options["manage"], name, f"--settings={options['settings']}", *rest]
 
 
+# What only those need that answer visitors.
+_UWSGI_FILES = ("uwsgi.ini", "berth-explain", "berth-preload.py", "berth-schema")
+
+
 def without_uwsgi(service: Service) -> dict[str, str]:
-    return {
-        name: text for name, text in service["config"]["files"].items() if name not in ("uwsgi.ini", "berth-explain", "berth-preload.py")
-    }
+    return {name: text for name, text in service["config"]["files"].items() if name not in _UWSGI_FILES}
 
 
 # --- the scheduler ----------------------------------------------------------------------------------------------------------------

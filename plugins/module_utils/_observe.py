@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -132,12 +133,18 @@ def ask_engine(check_mode: bool = False) -> Engine | None:
     """Nothing where there is none. In check mode, one that does not answer is not there yet."""
     if not docker_present():
         return None
+    with contextlib.suppress(EngineError):  # most do: whether it does is asked only of one that did not
+        return _ask_engine()
     try:
         wait_for_engine(0 if check_mode else 30)
     except EngineError:
         if not check_mode:
             raise
         return None
+    return _ask_engine()
+
+
+def _ask_engine() -> Engine:
     return Engine(inspect_all(), frozenset(must(["docker", "network", "ls", "--format", "{{.Name}}"], "listing networks").split()))
 
 

@@ -525,6 +525,14 @@ options:
     type: str
     choices: [ship, start, switch, retire]
     default: retire
+  question:
+    description:
+      - Command that is run in the container of O(service) when it is healthy, with O(until=start). RV(answer) is whether it ended with 0.
+      - Saves a task that would ask the same of what has just started.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
   defer_disruption:
     description:
       - With V(true), a step that interrupts a running service is left out, and RV(deferred) tells so. The action plugin uses it to let
@@ -599,6 +607,11 @@ unhealthy:
   type: bool
   returned: success
   version_added: 0.2.0
+answer:
+  description: Whether the command of O(question) ended with 0. Always false in check mode.
+  type: bool
+  returned: success
+  version_added: 0.2.0
 deployed:
   description: Whether a release of the service is on record as having served on this host before.
   type: bool
@@ -637,7 +650,7 @@ from ansible_collections.berth.django.plugins.module_utils import (
     _static_record,
     _steps_release,
 )
-from ansible_collections.berth.django.plugins.module_utils._spec import Service
+from ansible_collections.berth.django.plugins.module_utils._spec import Probe, Service
 from ansible_collections.berth.django.plugins.module_utils._spec_parse import SERVICE_ARGUMENT_SPEC, parse
 
 
@@ -649,9 +662,12 @@ def converge(module: AnsibleModule, service: Service) -> dict[str, t.Any]:
         companions = [each for each in companions if _companions.served_in_this_release(each)]
     order = [service, *companions] if state == "rolled_back" else [*companions, service]
     results = {each.name: outcome for each, outcome in zip(order, in_turn_or_all(module, order, state))}
+    answer = False
     if state == "present" and module.params["until"] == "start" and not check:
         for each in companions:  # by now they have worked for as long as the service has been watched
             _steps_release.look(each)
+        question = module.params["question"]
+        answer = bool(question) and _observe.ask(Probe(command=tuple(question)), service.container).rc == 0
     own = results[service.name]
     left_over = _companions.left_over(service, companions, own.pop("companions"))
     ends = state == "absent" or (state == "present" and last_stage(module) == _plan.STAGES[-1])
@@ -662,6 +678,7 @@ def converge(module: AnsibleModule, service: Service) -> dict[str, t.Any]:
     every = list(results.values())
     return {
         **own,
+        "answer": answer,
         "changed": any(result["changed"] for result in every),
         "pending": any(result["pending"] for result in every) or bool(left_over and state == "present" and not ends),
         "unhealthy": any(result["unhealthy"] for result in every),
@@ -739,6 +756,7 @@ def main() -> None:
             companions_that_served=dict(type="bool", default=False),
             state=dict(type="str", choices=["present", "absent", "rolled_back"], default="present"),
             until=dict(type="str", choices=list(_plan.STAGES), default="retire"),
+            question=dict(type="list", elements="str", default=[]),
             defer_disruption=dict(type="bool", default=False),
             holder=dict(type="str", default="unknown"),
             run=dict(type="str", default=""),

@@ -44,25 +44,23 @@ class Release:
 
     def ask(self, do: str, **options: Any) -> dict[str, Any]:
         """Puts a request to the project, and gives its answer; the words are options of the request."""
+        environment = options.pop("environment", {"HTTPS": "true", "ALLOWED_HOSTS": "example.com"})
+        command = _django.manage("shell", _django.shell(SOURCES), python=PYTHON)
+        outcome = self.run(command, environment, json.dumps({"do": do, **DEFAULTS[do], **options}))
+        answer = _django.read_answer(outcome.stdout)
+        assert answer is not None, outcome.stderr
+        return answer
+
+    def run(self, command: list[str], environment: dict[str, str], stdin: str = "") -> subprocess.CompletedProcess[str]:
+        """In the project's directory, with what its settings want."""
         environment = {
             "PATH": os.environ["PATH"],
             "PYTHONDONTWRITEBYTECODE": "1",
             "DATABASE_URL": self.url,
             "SECRET_KEY": "0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmno",
-            **options.pop("environment", {"HTTPS": "true", "ALLOWED_HOSTS": "example.com"}),
+            **environment,
         }
-        outcome = subprocess.run(
-            _django.manage("shell", _django.shell(SOURCES), python=PYTHON),
-            input=json.dumps({"do": do, **DEFAULTS[do], **options}),
-            cwd=self.path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        answer = _django.read_answer(outcome.stdout)
-        assert answer is not None, outcome.stderr
-        return answer
+        return subprocess.run(command, input=stdin, cwd=self.path, env=environment, capture_output=True, text=True, check=False)
 
     def add_migration(self, name: str, after: str, operations: str) -> None:
         (self.path / "songs" / "migrations" / f"{name}.py").write_text(

@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from _project import Release
+from _paths import ROOT
+from _project import PYTHON, Release
 from ansible_collections.berth.django.plugins.module_utils import _django, _manage
 from ansible_collections.berth.django.plugins.modules import django_schema_check
 
@@ -58,6 +59,26 @@ def problem(old: Release, new: Release) -> str:
 def test_same_schema(old: Release) -> None:
     found = old.ask("compare")
     assert (found["unknown"], found["missing"]) == ([], [])
+
+
+def short_answer(release: Release) -> tuple[int, list[str]]:
+    """Of berth-schema, which is asked before the module is."""
+    program = ROOT / "roles" / "django_uwsgi" / "files" / "berth-schema"
+    settings = {"DJANGO_SETTINGS_MODULE": "site_settings.settings", "PYTHONPATH": str(release.path)}
+    outcome = release.run([PYTHON, str(program)], settings)
+    return outcome.returncode, (outcome.stdout or outcome.stderr).splitlines()
+
+
+def test_the_short_answer_says_yes_only_to_the_very_same_migrations(old: Release, new: Release) -> None:
+    assert short_answer(old) == (0, [])
+    migrate(new, ("0002_year", "0001_initial", YEAR))
+    assert short_answer(new) == (0, [])
+    assert short_answer(old) == (1, ["songs.0002_year is applied, which this release does not know"])
+    new.add_migration("0003_index", "0002_year", INDEX)
+    assert short_answer(new) == (1, ["songs.0003_index is not applied, which this release needs"])
+    old.database.unlink()
+    old.database.mkdir()
+    assert short_answer(old)[0] == 1, "a database that does not answer"
 
 
 def test_what_came_later_is_in_nobodys_way(old: Release, new: Release) -> None:
