@@ -25,12 +25,15 @@ FEW = ("--keep-alive", "3", "--new", "3", "--pause", "0.05")
 DATABASE = GROUPS.get("postgres", [""])[0]
 # Clients of the above: what a process that is killed may have been answering.
 IN_FLIGHT = 6
+# Two seconds after it has answered for the first time, however long it took to begin.
 CRASHES_LATER = """
 import os, threading
-threading.Timer(2, lambda: os.kill(1, 2)).start()
 from django.core.wsgi import get_wsgi_application
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "site_settings.settings")
-application = get_wsgi_application()
+django = get_wsgi_application()
+def application(environ, start_response):
+    threading.Timer(2, lambda: os.kill(1, 2)).start()
+    return django(environ, start_response)
 """
 # In the middle of the switch: on the first host, as soon as visitors ask this instance.
 CRASHES_WHEN_ASKED = """
