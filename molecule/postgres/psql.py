@@ -18,6 +18,7 @@ STRANGER = "builder1"
 CONTAINER = f"{PROJECT}-postgres"
 DIRECTORY = f"{FLEET.get('directory')}/{PROJECT}/postgres"
 PASSWORD = FLEET.get("secrets", {}).get("password", "")
+APP, APP_PASSWORD = f"{PROJECT}_app", FLEET.get("secrets", {}).get("app_password", "")
 SUPERUSER_PASSWORD = FLEET.get("secrets", {}).get("superuser_password", "")
 
 

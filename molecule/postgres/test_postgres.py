@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from pathlib import Path
 
 from fleet import FLEET, HOSTS, PROJECT, inspect, on, playbook
-from psql import CONTAINER, DIRECTORY, HOST, STRANGER, SUPERUSER_PASSWORD, connect, converge, server, sql
+from psql import APP, APP_PASSWORD, CONTAINER, DIRECTORY, HOST, STRANGER, SUPERUSER_PASSWORD, connect, converge, server, sql
 
 
 def test_client_is_owner_and_nothing_more() -> None:
@@ -17,6 +18,19 @@ def test_client_is_owner_and_nothing_more() -> None:
     assert (said.rc, said.text) == (0, f"{PROJECT}|f|f|f")
     assert connect("CREATE TABLE IF NOT EXISTS made (x int); DROP TABLE made").rc == 0
     assert connect("CREATE ROLE other").rc != 0
+
+
+def test_the_role_that_serves_reads_and_writes_what_the_owner_makes_and_no_more() -> None:
+    assert connect("CREATE TABLE shelf (id bigserial, name text)").rc == 0
+    try:
+        serve = functools.partial(connect, role=APP, password=APP_PASSWORD)
+        assert serve("INSERT INTO shelf (name) VALUES ('a'), ('b'); UPDATE shelf SET name = 'c' WHERE id = 1").rc == 0
+        assert serve("DELETE FROM shelf WHERE id = 2; SELECT name FROM shelf").text.splitlines()[-1] == "c"
+        for statement in ("DROP TABLE shelf", "ALTER TABLE shelf ADD year int", "TRUNCATE shelf", "CREATE TABLE mine (id int)"):
+            said = serve(statement)
+            assert said.rc != 0 and ("must be owner" in said.text or "permission denied" in said.text), (statement, said)
+    finally:
+        connect("DROP TABLE shelf")
 
 
 def test_the_rest_of_the_fleet_is_rejected() -> None:
@@ -33,14 +47,14 @@ def test_wrong_password_other_role_and_other_database_are_rejected() -> None:
 
 def test_passwords_are_scram_and_the_cluster_has_checksums() -> None:
     verifiers = sql("SELECT rolname || ' ' || left(rolpassword, 14) FROM pg_authid WHERE rolcanlogin ORDER BY 1").splitlines()
-    assert verifiers == [f"{PROJECT} SCRAM-SHA-256$", "postgres SCRAM-SHA-256$"]
+    assert verifiers == [f"{role} SCRAM-SHA-256$" for role in (PROJECT, APP, "postgres")]
     assert sql("SHOW data_checksums") == "on"
     assert sql("SELECT count(*) FROM pg_hba_file_rules WHERE auth_method NOT IN ('scram-sha-256', 'peer')") == "0"
 
 
 def test_database_is_as_described() -> None:
     owner = "SELECT pg_get_userbyid(datdba), pg_encoding_to_char(encoding), datlocprovider, datlocale, datacl FROM pg_database"
-    assert sql(f"{owner} WHERE datname = '{PROJECT}'") == f"{PROJECT}|UTF8|b|C.UTF-8|{{{PROJECT}=CTc/{PROJECT}}}"
+    assert sql(f"{owner} WHERE datname = '{PROJECT}'") == f"{PROJECT}|UTF8|b|C.UTF-8|{{{PROJECT}=CTc/{PROJECT},{APP}=c/{PROJECT}}}"
     assert sql("SELECT extname FROM pg_extension ORDER BY 1", PROJECT).split() == ["pg_trgm", "plpgsql"]
 
 
