@@ -16,7 +16,7 @@ from fleet import GROUPS, PROJECT, Answer, on, playbook, request, under_load, un
 pytestmark = pytest.mark.long
 SONGS = "/api/music/"
 JSON = {"Content-Type": "application/json"}
-LIST = f"docker exec {SERVER} patronictl -c /etc/berth/current/patroni.yml list --format json"
+LIST = f"docker exec {SERVER} berth-postgres patronictl list --format json"
 
 
 def add(title: str) -> Answer:

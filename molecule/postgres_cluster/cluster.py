@@ -77,9 +77,16 @@ def primary() -> str:
 
 
 def whole(count: int = len(SERVERS)) -> bool:
-    """One leads, and all others stream from it."""
+    """One leads, and all others stream from it.
+
+    One that was rewound is consistent with the next record of the primary (pg_rewind takes the place where that would be), and a server that
+    nobody writes to has none. So that it has, it is asked for one.
+    """
+    leader = primary()
+    if leader:
+        psql(leader, "SELECT pg_log_standby_snapshot()", check=False)
     states = sorted(member["state"] for member in members().values())
-    return bool(primary()) and states == ["running", *["streaming"] * (count - 1)]
+    return bool(leader) and states == ["running", *["streaming"] * (count - 1)]
 
 
 def synchronous() -> list[str]:
