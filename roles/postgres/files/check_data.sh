@@ -1,8 +1,10 @@
 # Refuses data that this server must not start on. Runs in a throw-away container with the data directory mounted read-only,
-# before anything that runs is stopped.  Arguments: major version wanted, data directory on the host (for the message).
+# before anything that runs is stopped.  Arguments: major version wanted, data directory on the host (for the message), and whether the
+# server copies its data from another one ("true"): then what a restore has set aside may lie beside it.
 set -eu
 wanted=$1
 host=$2
+copies=$3
 data=$(dirname "$PGDATA")
 
 refuse() {
@@ -28,6 +30,9 @@ if [ -e "$PGDATA" ]; then
 fi
 for version in "$data"/PG_VERSION "$data"/*/PG_VERSION; do
     [ -s "$version" ] || continue
-    case $version in "$PGDATA".initdb/*) continue ;; esac
+    case $version in
+        "$PGDATA".initdb/*) continue ;;
+        "$PGDATA".before-*) [ "$copies" != true ] || continue ;;
+    esac
     refuse "$host holds data of PostgreSQL $(cat "$version") and none of PostgreSQL $wanted: a new server would start empty. Upgrade the data first (pg_upgrade, or dump and restore), or move it away."
 done
