@@ -79,8 +79,8 @@ def primary() -> str:
 def whole(count: int = len(SERVERS)) -> bool:
     """One leads, and all others stream from it.
 
-    One that was rewound is consistent with the next record of the primary (pg_rewind takes the place where that would be). A server that nobody
-    writes to has none: it is asked for one.
+    One that was rewound is consistent with the next record of the primary (pg_rewind takes the place where that would be). A server that
+    nobody writes to has none: it is asked for one.
     """
     leader = primary()
     if leader:
