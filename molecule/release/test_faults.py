@@ -277,7 +277,7 @@ def test_a_rollback_that_is_killed_is_completed_by_the_next(heading: str) -> Non
 def test_two_operators_at_once_deploy_one_after_the_other() -> None:
     one, two = version("operator-1"), version("operator-2")
     with losses(URL, *FEW) as counted:
-        first = start({"django_uwsgi_source": str(one), "django_uwsgi_bake": 30}, "Prepare the database", "playbooks/deploy.yml")
+        first = start({"django_uwsgi_source": str(one), "django_uwsgi_bake": 30}, "Migrate the database", "playbooks/deploy.yml")
         second = deploy(two)
         assert first.stdout
         told = first.stdout.read()
