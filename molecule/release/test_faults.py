@@ -209,6 +209,7 @@ STEPS = [
     "Stop the release before",
     "Let others deploy",
 ]
+BACK_STEPS = ["Read what is on record", "Ship the release", "Switch to the release", "Stop the release before"]
 HOOKS = {f"django_uwsgi_{hook}": [{"command": "note", "args": [hook]}] for hook in ("before_migrate", "after_migrate", "after_switch")}
 
 
@@ -250,17 +251,25 @@ def test_every_step_is_in_that_table() -> None:
         "Bring the static files to web servers on other hosts",
         "Have web servers on other hosts look into its static files first",
         "Have web servers on other hosts look into its static files again",
+        # Of a rollback.
+        "Let no deploy run beside this",
+        "Find the release to go back to",
+        "Find it",
+        "Go back to it",
+        "Bring the static files to hosts that joined the project after it",
         # What comes when something has failed.
+        "Say why there is none",
         "Bring the release before back",
         "Say what serves now",
     }
-    files = ("main", "release", "go_on", "bring", "prepare", "static", "switch", "retire")
+    files = ("main", "release", "go_on", "bring", "prepare", "static", "switch", "retire", "rollback", "go_back")
     text = "".join((ROOT / f"roles/django_uwsgi/tasks/{name}.yml").read_text() for name in files)
-    names = set(re.findall(r"^ *- name: (.*)$", text, re.MULTILINE)) - left_out
-    assert not [name for name in names if not any(name.startswith(step) for step in STEPS)]
+    names = set(re.findall(r"^ *- name: (.*)$", text, re.MULTILINE))
+    assert left_out <= names
+    assert not [name for name in names - left_out if not any(name.startswith(step) for step in (*STEPS, *BACK_STEPS))]
 
 
-@pytest.mark.parametrize("heading", ["Read what is on record", "Ship the release", "Switch to the release", "Stop the release before"])
+@pytest.mark.parametrize("heading", BACK_STEPS)
 def test_a_rollback_that_is_killed_is_completed_by_the_next(heading: str) -> None:
     good = on(WEB[0], f"readlink {DIRECTORY}/static/current")
     assert deploy(version("newer")).rc == 0

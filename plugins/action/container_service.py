@@ -25,8 +25,8 @@ class ActionModule(ActionBase):
         super().run(tmp, task_vars)
         task_vars = task_vars or {}
         arguments = {**self._task.args, "run": this_run()}
-        if arguments.get("until") == "switch" and "defer_disruption" not in arguments and not self._task.check_mode:
-            return self._in_turn(task_vars, arguments)  # all is prepared by now, and a switch is never for all hosts at once
+        if arguments.get("until") == "switch" and not arguments.get("defer_disruption") and not self._task.check_mode:
+            return self._in_turn(task_vars, arguments)  # all is prepared by now: what is left to do is for so many hosts at a time
         first = run_module(self, task_vars, MODULE, {**arguments, "defer_disruption": True})
         if not first.get("deferred") or arguments.get("defer_disruption"):
             return first

@@ -26,11 +26,11 @@ from ansible_collections.berth.django.plugins.module_utils._shell import EngineE
 from ansible_collections.berth.django.plugins.module_utils._spec import Probe, Service
 
 
-def inspect_all() -> list[dict[str, t.Any]]:
-    ids = must(["docker", "ps", "--all", "--quiet", "--no-trunc"], "listing containers").split()
+def inspect_all(timeout: float | None = None) -> list[dict[str, t.Any]]:
+    ids = must(["docker", "ps", "--all", "--quiet", "--no-trunc"], "listing containers", timeout).split()
     if not ids:
         return []
-    outcome = run(["docker", "inspect", "--type", "container", *ids])
+    outcome = run(["docker", "inspect", "--type", "container", *ids], timeout=timeout)
     # A container that vanished in between makes the command fail and still print the others.
     if outcome.rc != 0 and "no such" not in outcome.err.lower():
         raise EngineError(f"inspecting containers failed: {outcome.err.strip()}")
@@ -134,7 +134,7 @@ def ask_engine(check_mode: bool = False) -> Engine | None:
     if not docker_present():
         return None
     with contextlib.suppress(EngineError):  # most do: whether it does is asked only of one that did not
-        return _ask_engine()
+        return _ask_engine(timeout=20)
     try:
         wait_for_engine(0 if check_mode else 30)
     except EngineError:
@@ -144,8 +144,9 @@ def ask_engine(check_mode: bool = False) -> Engine | None:
     return _ask_engine()
 
 
-def _ask_engine() -> Engine:
-    return Engine(inspect_all(), frozenset(must(["docker", "network", "ls", "--format", "{{.Name}}"], "listing networks").split()))
+def _ask_engine(timeout: float | None = None) -> Engine:
+    networks = must(["docker", "network", "ls", "--format", "{{.Name}}"], "listing networks", timeout).split()
+    return Engine(inspect_all(timeout), frozenset(networks))
 
 
 def observe(service: Service, check_mode: bool = False) -> Actual:

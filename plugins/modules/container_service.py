@@ -527,7 +527,8 @@ options:
     default: retire
   question:
     description:
-      - Command that is run in the container of O(service) when it is healthy, with O(until=start). RV(answer) is whether it ended with 0.
+      - Command that is run in the container of O(service) when it is healthy, with O(until=start). RV(answer) is whether it ended with 0
+        within 20 s.
       - Saves a task that would ask the same of what has just started.
     type: list
     elements: str
@@ -642,6 +643,7 @@ import typing as t
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.berth.django.plugins.module_utils import (
     _companions,
+    _docker_argv,
     _engine,
     _observe,
     _plan,
@@ -652,6 +654,9 @@ from ansible_collections.berth.django.plugins.module_utils import (
 )
 from ansible_collections.berth.django.plugins.module_utils._spec import Probe, Service
 from ansible_collections.berth.django.plugins.module_utils._spec_parse import SERVICE_ARGUMENT_SPEC, parse
+
+# Seconds.
+QUESTION_TIMEOUT = 20
 
 
 def converge(module: AnsibleModule, service: Service) -> dict[str, t.Any]:
@@ -666,8 +671,8 @@ def converge(module: AnsibleModule, service: Service) -> dict[str, t.Any]:
     if state == "present" and module.params["until"] == "start" and not check:
         for each in companions:  # by now they have worked for as long as the service has been watched
             _steps_release.look(each)
-        question = module.params["question"]
-        answer = bool(question) and _observe.ask(Probe(command=tuple(question)), service.container).rc == 0
+        question = _docker_argv.limited(module.params["question"], QUESTION_TIMEOUT)
+        answer = bool(module.params["question"]) and _observe.ask(Probe(command=tuple(question)), service.container).rc == 0
     own = results[service.name]
     left_over = _companions.left_over(service, companions, own.pop("companions"))
     ends = state == "absent" or (state == "present" and last_stage(module) == _plan.STAGES[-1])

@@ -101,6 +101,40 @@ def test_host_that_interrupts_nothing_needs_no_turn(monkeypatch: pytest.MonkeyPa
     assert hosts.turns == []
 
 
+@pytest.mark.parametrize(
+    ("more", "check_mode", "asked"),
+    [
+        ({"until": "switch"}, False, [False]),
+        ({"until": "switch", "defer_disruption": True}, False, [True]),
+        ({"until": "switch"}, True, [True]),
+        ({"until": "start"}, False, [True]),
+    ],
+    ids=["a switch", "a look after it", "a preview", "what comes before"],
+)
+def test_a_switch_is_executed_once_and_in_its_turn(
+    monkeypatch: pytest.MonkeyPatch, more: dict[str, Any], check_mode: bool, asked: list[bool]
+) -> None:
+    """Others ask first whether there is anything to interrupt."""
+    told: list[bool] = []
+    taken: list[int] = []
+
+    def run_module(_action: Any, _vars: dict[str, Any], _name: str, arguments: dict[str, Any]) -> dict[str, Any]:
+        told.append(arguments.get("defer_disruption", False))
+        return dict(changed=True)
+
+    def in_turn(_name: str, _host: str, _left: str, work: Any, at_once: int) -> dict[str, Any]:
+        taken.append(at_once)
+        return dict(work())
+
+    monkeypatch.setattr(container_service, "run_module", run_module)
+    monkeypatch.setattr(container_service, "in_turn", in_turn)
+    service = {"project": "music", "name": "django_uwsgi", "release": {"batch": 2}}
+    task = MagicMock(args={"service": service, **more}, async_val=0, check_mode=check_mode)
+    action = container_service.ActionModule(task, MagicMock(), MagicMock(), MagicMock(), MagicMock(), MagicMock())
+    assert action.run(task_vars={"inventory_hostname": "web1"}) == dict(changed=True)
+    assert told == asked and taken == ([2] if asked == [False] else [])
+
+
 def test_another_service_has_turns_of_its_own() -> None:
     with _turn.Turn("music-nginx") as turn:
         turn.fail("web1")
