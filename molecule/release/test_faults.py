@@ -309,6 +309,17 @@ def test_an_operator_who_gives_up_waiting_takes_nothing_back() -> None:
     is_tidy()
 
 
+def test_a_deploy_and_its_rollback_in_one_run() -> None:
+    """As a playbook of the operator's has it, which looks in between whether the site is well."""
+    before = on(WEB[0], f"readlink {DIRECTORY}/static/current")
+    run = deploy(version("tried"), "playbooks/rollback.yml")
+    assert run.rc == 0, run.told
+    audit = [json.loads(line) for line in on(WEB[0], f"cat {DIRECTORY}/django_uwsgi/releases.jsonl").splitlines()]
+    tried, again = [each["release"] for each in audit if each["outcome"] == "serves"][-2:]
+    assert tried != before and again == before and served() == {"good"}, run.told
+    is_tidy()
+
+
 def test_a_rollback_after_a_run_that_was_killed_goes_to_the_release_before_it() -> None:
     killed = start(
         {"django_uwsgi_source": str(version("killed-bad")), "django_uwsgi_pause": 20}, "Switch to the release", "playbooks/deploy.yml"
