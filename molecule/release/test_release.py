@@ -97,7 +97,7 @@ def test_a_rollback_loses_nothing_and_builds_nothing() -> None:
 
 
 def test_a_named_release_serves_again_soon() -> None:
-    """Without load, as the promise of ten seconds has it. The bound leaves room for what the two cores of a lab do besides (docs/performance.md)."""
+    """Without load, as the promise of ten seconds has it. The bound has room for what two cores do besides (docs/performance.md)."""
     one = release_of(WEB[0])
     names = [json.loads(line)["release"] for line in on(WEB[0], f"cat {DIRECTORY}/django_uwsgi/releases.jsonl").splitlines()]
     two = next(name for name in reversed(names) if name != one)
