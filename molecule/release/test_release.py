@@ -105,7 +105,7 @@ def test_a_named_release_serves_again_soon() -> None:
     if tries[0] > 15:  # once, something else may be at work
         tries += [seconds_until_it_serves(one, "one"), seconds_until_it_serves(two, "two")]
     print("the release before served again so many seconds after the run was started:", *(f"{seconds:.1f}" for seconds in tries))
-    assert min(tries) < 15
+    assert min(tries) < 15 and max(tries) < 20
 
 
 def seconds_until_it_serves(release: str, says: str) -> float:
