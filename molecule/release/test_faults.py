@@ -256,13 +256,14 @@ def test_every_step_is_in_that_table() -> None:
         "Find the release to go back to",
         "Find it",
         "Go back to it",
+        "See to what its task has left open",
         "Bring the static files to hosts that joined the project after it",
         # What comes when something has failed.
         "Say why there is none",
         "Bring the release before back",
         "Say what serves now",
     }
-    files = ("main", "release", "go_on", "bring", "prepare", "static", "switch", "retire", "rollback", "go_back")
+    files = ("main", "release", "go_on", "bring", "prepare", "static", "switch", "retire", "rollback", "go_back", "catch_up")
     text = "".join((ROOT / f"roles/django_uwsgi/tasks/{name}.yml").read_text() for name in files)
     names = set(re.findall(r"^ *- name: (.*)$", text, re.MULTILINE))
     assert left_out <= names
