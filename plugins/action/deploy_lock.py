@@ -44,11 +44,11 @@ class ActionModule(ActionBase):
                 display.warning(f"the deploy of {by} ended without an end; this one takes over and continues from what it finds.")
                 arguments["break_run"] = other["run"]
                 continue
+            where = f"{path_in(arguments['directory'])} on {self._task.delegate_to or task_vars['inventory_hostname']}"
             if time.monotonic() > deadline:
-                where = f"{path_in(arguments['directory'])} on {self._task.delegate_to or task_vars['inventory_hostname']}"
                 way_out = f"Try again when it has finished. If it never will, because its machine is gone, remove {where}."
                 return dict(failed=True, msg=f"another deploy of this project runs: {by}. {way_out}", locked_by=other)
             if told != other["run"]:
-                display.display(f"waiting for the deploy of {by}")
+                display.display(f"waiting for the deploy of {by} (if it was killed on another machine, remove {where})")
                 told = other["run"]
             time.sleep(POLL)

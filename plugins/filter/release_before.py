@@ -13,7 +13,8 @@ short_description: The release to go back to
 description:
   - Finds the newest kept release that is not the one that serves. What all hosts have on record counts, since one that joined later, or
     was made anew, knows only what it was there for.
-  - A release that a run began and did not finish counts as the one that serves.
+  - A release that a run began and did not finish counts as the one that serves. Where that run was about going back to it, it is the one to
+    go back to; unless another one has served on some host since.
 positional: _input, keep, release
 options:
   _input:
@@ -53,9 +54,11 @@ from ansible_collections.berth.django.plugins.module_utils import _release
 def release_before(hosts: t.Iterable[t.Mapping[str, t.Any]], keep: int, release: str = "") -> dict[str, t.Any]:
     known = list(hosts)
     records = _release.merged([_release.Record(**dict(line)) for line in host["audit"]] for host in known)
-    unfinished = next((str(host["unfinished"]) for host in known if host["unfinished"]), "")
+    unfinished = next((host for host in known if host["unfinished"] and not _release.overtaken(str(host["unfinished"]), records)), None)
+    name = str(unfinished["unfinished"]) if unfinished else ""
+    again = name if unfinished and unfinished.get("back") else ""
     try:
-        return dataclasses.asdict(_release.choose(records, int(keep), str(release), unfinished))
+        return dataclasses.asdict(_release.choose(records, int(keep), str(release) or again, name))
     except ValueError as error:
         raise AnsibleFilterError(str(error)) from None
 

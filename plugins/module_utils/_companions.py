@@ -42,10 +42,18 @@ def _labels(service: Service, companion: dict[str, t.Any]) -> dict[str, str]:
     return {argv_of.LABEL_COMPANION_OF: service.name, argv_of.LABEL_DIRECTORY: companion["directory"].rstrip("/")}
 
 
-def served_in_this_release(companion: Service) -> bool:
-    """A worker that came with a later release is no part of the one that is gone back to, whose image may know nothing of it."""
-    records = _release_files.records(companion.directory)
-    return any((item.release, item.outcome) == (companion.release and companion.release.id, _release.SERVES) for item in records)
+def came_later(service: Service, companion: Service) -> bool:
+    """A worker that came with a later release is no part of the one that is gone back to, whose image may know nothing of it.
+
+    A host that joined after that release knows nothing of either, and gets both.
+    """
+    return served(service) and not served(companion)
+
+
+def served(service: Service) -> bool:
+    """Whether it is on record that its release served here."""
+    records = _release_files.records(service.directory)
+    return any((item.release, item.outcome) == (service.release and service.release.id, _release.SERVES) for item in records)
 
 
 def left_over(service: Service, wanted: t.Iterable[Service], there: t.Iterable[Companion]) -> list[Service]:

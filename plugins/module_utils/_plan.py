@@ -169,10 +169,10 @@ def roll_back(service: Service, actual: Actual, run: str = "") -> Plan:
     if under_way is None or under_way.run != run:
         return Plan()
     serves = any(item.running and under_way.serves_before(item.instance) for item in actual.containers)
-    # To a worker that does not run nobody is led back; the one that was begun goes all the same.
-    if any(under_way.links.values()) and not serves and service.before_stop.drained:
-        return Plan()
     switched = {link: target for link, target in under_way.links.items() if actual.links.get(link, "") != target}
+    # Nobody is led back to what does not run, from what does. What nobody was led to goes all the same, and so does a worker.
+    if any(under_way.links.values()) and not serves and service.before_stop.drained and (under_way.switched or switched):
+        return Plan()
     # A worker that nobody switches to has begun with its work, too.
     asked = under_way.switched or bool(switched) or not service.before_stop.drained
     new = [item for item in actual.containers if not under_way.serves_before(item.instance)]

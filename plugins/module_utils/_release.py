@@ -39,7 +39,8 @@ class Record:
 class UnderWay:
     """A release that has begun and is not finished: the new instance, and where the links pointed before.
 
-    `run` is the run that began it, or goes on with it: only that one may take it back. `switched` says that it has been asked by visitors.
+    `run` is the run that began it, or goes on with it: only that one may take it back. `switched` says that it has been asked by visitors,
+    `back` that it has served before, and is gone back to.
     """
 
     instance: str
@@ -48,6 +49,7 @@ class UnderWay:
     release: str = ""
     image: str = ""
     switched: bool = False
+    back: bool = False
 
     def serves_before(self, instance: str) -> bool:
         """Whether an instance is the one that the links pointed to."""
@@ -110,6 +112,13 @@ def now(records: t.Iterable[Record], under_way: UnderWay | None) -> Record | Non
 def merged(hosts: t.Iterable[t.Iterable[Record]]) -> tuple[Record, ...]:
     """What several hosts have on record, the oldest first: a host that joined later knows only what it was there for."""
     return tuple(sorted((record for records in hosts for record in records), key=lambda record: record.at))
+
+
+def overtaken(release: str, records: t.Iterable[Record]) -> bool:
+    """Whether another release has served on some host since this one was begun last. A host that was away does not know."""
+    own = [item.at for item in records if item.release == release]
+    last = serving(records)
+    return bool(own) and last is not None and last.release != release and last.at > own[-1]
 
 
 def choose(records: t.Iterable[Record], keep: int, release: str = "", unfinished: str = "") -> Record:

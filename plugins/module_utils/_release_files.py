@@ -60,8 +60,8 @@ def keep_under_way(service: Service, value: _release.UnderWay) -> None:
 
 
 def lead_to(release: Release, first: str, history: t.Iterable[_release.Record]) -> None:
-    """Links for the web server: this release, and then those that are kept, so that files of all of them are found on every host."""
-    names = list(dict.fromkeys([first, *(item.release for item in _release.kept(history, release.keep))]))
+    """Links for the web server: to the release that begins, if one does, and then to those that are kept, whose files are asked for."""
+    names = [name for name in dict.fromkeys([first, *(item.release for item in _release.kept(history, release.keep))]) if name]
     _files.make_public(f"{release.directory}/{KEPT}")
     for number, name in enumerate(names[: release.keep]):
         _files.point(f"{release.directory}/{KEPT}/{number}", f"../{name}")
@@ -79,7 +79,7 @@ def record(service: Service, release: Release, by: str, outcome: str, of: _relea
     new = _release.Record(time.strftime("%Y-%m-%dT%H:%M:%S+0000", time.gmtime()), name, image, instance, by, outcome, version_of(image))
     path = f"{service.directory}/releases.jsonl"
     if release.directory:
-        lead_to(release, name, [*records(service.directory), new])
+        lead_to(release, "" if outcome == _release.ROLLED_BACK else name, [*records(service.directory), new])
     before = _text(path)
     torn = bool(before) and not before.endswith("\n")
     with open(path, "a", encoding="utf-8") as file:

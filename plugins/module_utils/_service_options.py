@@ -146,6 +146,7 @@ SERVICE_ARGUMENT_SPEC: dict[str, t.Any] = dict(
             keep=dict(type="int", default=5),
             bake=dict(type="int", default=0),
             batch=dict(type="int", default=1),
+            back=dict(type="bool", default=False),
             pause=dict(type="int", default=0),
         ),
     ),

@@ -114,6 +114,8 @@ class Link:
 class Release:
     """What a service with releases remembers of them. `bake` and `pause` are seconds, `batch` is a number of hosts.
 
+    `back` says that it has served before, and is gone back to.
+
     Without a `directory` it has no files of its own for each release, and its images are another service's to keep.
     """
 
@@ -123,6 +125,7 @@ class Release:
     bake: int = 0
     batch: int = 1
     pause: int = 0
+    back: bool = False
 
 
 @dataclass(frozen=True)

@@ -111,10 +111,21 @@ def _begin(execution: Execution, _target: str) -> None:
     older = actual.under_way
     if older and any(item.running and older.serves_before(item.instance) for item in actual.containers):
         links, switched = {link: older.links.get(link, "") for link in links}, older.switched
-    begun = UnderWay(service.instance, links, execution.run, service.release.id, service.image, switched)
+    begun = UnderWay(service.instance, links, execution.run, service.release.id, service.image, switched, service.release.back)
     _release_files.keep_under_way(service, begun)
     _release_files.record(service, service.release, execution.by, _release.BEGAN)
-    execution.undo.append(lambda: _release_files.keep_under_way(service, older) if older else _release_files.conclude(service))
+    execution.undo.append(lambda: _not_begun(execution, begun))
+
+
+def _not_begun(execution: Execution, begun: UnderWay) -> None:
+    """What could not be started is taken back at once, and the audit says so."""
+    service, older = execution.service, execution.actual.under_way
+    if service.release:
+        _release_files.record(service, service.release, execution.by, _release.ROLLED_BACK, begun)
+    if older:
+        _release_files.keep_under_way(service, older)
+    else:
+        _release_files.conclude(service)
 
 
 def _conclude(execution: Execution, _target: str) -> None:

@@ -466,6 +466,13 @@ options:
               not, the host's links go back.
             type: int
             default: 0
+          back:
+            description: >-
+              Whether the release has served before and is gone back to. O(companions) start with V(switch) then, after the service: whether
+              they can work is known by that time. One that came with a later release is left out, since the image does not know it. What a
+              run does not finish is repeated by the next one that goes back.
+            type: bool
+            default: false
       before_stop:
         description: What has to happen before a running container is stopped.
         type: dict
@@ -495,13 +502,6 @@ options:
     type: list
     elements: dict
     default: []
-    version_added: 0.2.0
-  companions_that_served:
-    description:
-      - Leave out companions that have never been released together with this very release, for going back to it. One that came later is not
-        known to its image.
-    type: bool
-    default: false
     version_added: 0.2.0
   state:
     description:
@@ -617,10 +617,6 @@ deployed:
   description: Whether a release of the service is on record as having served on this host before.
   type: bool
   returned: success
-collected:
-  description: Whether the release's own directory holds the files that were collected for it.
-  type: bool
-  returned: success
 neighbours:
   description: Names of the project's other services that have a container on this host.
   type: list
@@ -648,8 +644,8 @@ from ansible_collections.berth.django.plugins.module_utils import (
     _observe,
     _plan,
     _release,
+    _release_files,
     _shell,
-    _static_record,
     _steps_release,
 )
 from ansible_collections.berth.django.plugins.module_utils._spec import Probe, Service
@@ -663,14 +659,18 @@ def converge(module: AnsibleModule, service: Service) -> dict[str, t.Any]:
     """The service with its companions. Uses of `module`: its parameters, check_mode and warn()."""
     state, check = module.params["state"], module.check_mode
     companions = _companions.companions(service, module.params["companions"])
-    if module.params["companions_that_served"]:
-        companions = [each for each in companions if _companions.served_in_this_release(each)]
-    order = [service, *companions] if state == "rolled_back" else [*companions, service]
-    results = {each.name: outcome for each, outcome in zip(order, in_turn_or_all(module, order, state))}
+    # Visitors come first where a release is gone back to, and what works beside it when it is known to be able to.
+    back = service.release is not None and service.release.back
+    if back:
+        companions = [each for each in companions if not _companions.came_later(service, each)]
+    order = [service, *companions] if state == "rolled_back" or back else [*companions, service]
+    stages = {each.name: stage_of(module, each, waits=back and each is not service) for each in order}
+    results = {each.name: outcome for each, outcome in zip(order, in_turn_or_all(module, order, stages, state))}
     answer = False
     if state == "present" and module.params["until"] == "start" and not check:
         for each in companions:  # by now they have worked for as long as the service has been watched
-            _steps_release.look(each)
+            if _begun_by(each, module.params["run"]):
+                _steps_release.look(each)
         question = _docker_argv.limited(module.params["question"], QUESTION_TIMEOUT)
         answer = bool(module.params["question"]) and _observe.ask(Probe(command=tuple(question)), service.container).rc == 0
     own = results[service.name]
@@ -695,14 +695,14 @@ def converge(module: AnsibleModule, service: Service) -> dict[str, t.Any]:
     }
 
 
-def in_turn_or_all(module: AnsibleModule, services: t.Sequence[Service], state: str) -> list[dict[str, t.Any]]:
+def in_turn_or_all(module: AnsibleModule, services: t.Sequence[Service], stages: dict[str, str], state: str) -> list[dict[str, t.Any]]:
     """One after the other. What cannot be taken back keeps nothing else from it."""
     if state != "rolled_back":
-        return [converge_one(module, each, state) for each in services]
+        return [converge_one(module, each, state, stages[each.name]) for each in services]
     results, errors = [], []
     for each in services:
         try:
-            results.append(converge_one(module, each, state))
+            results.append(converge_one(module, each, state, stages[each.name]))
         except _shell.EngineError as error:
             errors.append(str(error))
     if errors:
@@ -715,13 +715,18 @@ def last_stage(module: AnsibleModule) -> str:
     return _plan.STAGES[-1] if module.check_mode else module.params["until"]
 
 
-def has_its_files(service: Service) -> bool:
-    """As :mod:`_static_record` has it on record."""
-    release = service.release
-    return bool(release and release.directory and _static_record.recall(f"{release.directory}/{release.id}"))
+def stage_of(module: AnsibleModule, service: Service, waits: bool) -> str:
+    """How far a service goes. One that `waits` starts with the switch: whether the database is what it needs is known by then."""
+    return "ship" if waits and last_stage(module) == "start" else last_stage(module)
 
 
-def converge_one(module: AnsibleModule, service: Service, state: str) -> dict[str, t.Any]:
+def _begun_by(service: Service, run: str) -> bool:
+    """What an earlier run has started may have ended once in all the time since."""
+    under_way = _release_files.under_way(service.directory)
+    return under_way is not None and under_way.run == run
+
+
+def converge_one(module: AnsibleModule, service: Service, state: str, until: str = "retire") -> dict[str, t.Any]:
     """Uses of `module`: its parameters, check_mode and warn()."""
     actual = _observe.observe(service, module.check_mode)
     if state == "absent":
@@ -729,7 +734,7 @@ def converge_one(module: AnsibleModule, service: Service, state: str) -> dict[st
     elif state == "rolled_back":
         plan = _plan.roll_back(service, actual, module.params["run"])
     else:
-        plan = _plan.plan(service, actual, last_stage(module), module.params["run"])
+        plan = _plan.plan(service, actual, until, module.params["run"])
     deferred = plan.disruptive and module.params["defer_disruption"] and not module.check_mode
     if not module.check_mode:
         steps = _plan.Plan(steps=plan.quiet) if deferred else plan
@@ -748,7 +753,6 @@ def converge_one(module: AnsibleModule, service: Service, state: str) -> dict[st
         neighbours=list(actual.neighbours),
         companions=actual.companions,
         deferred=deferred,
-        collected=has_its_files(service),
         unknown=list(plan.unknown) if module.check_mode else [],
     )
 
@@ -758,7 +762,6 @@ def main() -> None:
         argument_spec=dict(
             service=dict(type="dict", required=True, options=SERVICE_ARGUMENT_SPEC),
             companions=dict(type="list", elements="dict", options=SERVICE_ARGUMENT_SPEC, default=[]),
-            companions_that_served=dict(type="bool", default=False),
             state=dict(type="str", choices=["present", "absent", "rolled_back"], default="present"),
             until=dict(type="str", choices=list(_plan.STAGES), default="retire"),
             question=dict(type="list", elements="str", default=[]),

@@ -28,6 +28,9 @@ options:
     description: Releases that are kept, the one that serves included.
     type: int
     default: 5
+  files:
+    description: Directory on the host that holds one directory per release, for its static files.
+    type: path
   holder:
     description: Who runs this. Set by the action plugin.
     type: str
@@ -74,6 +77,15 @@ unfinished:
   description: Name of the release that a run began and did not finish. Empty when there is none.
   type: str
   returned: success
+back:
+  description: Whether that one has served before, and the run was about going back to it.
+  type: bool
+  returned: success
+with_files:
+  description: Names of the kept releases whose static files are in O(files).
+  type: list
+  elements: str
+  returned: success
 kept:
   description: Releases that are kept, the newest first.
   type: list
@@ -107,7 +119,7 @@ audit:
 import dataclasses
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.berth.django.plugins.module_utils import _release, _release_files
+from ansible_collections.berth.django.plugins.module_utils import _release, _release_files, _static_record
 
 
 def main() -> None:
@@ -115,6 +127,7 @@ def main() -> None:
         argument_spec=dict(
             directory=dict(type="path", required=True),
             keep=dict(type="int", default=5),
+            files=dict(type="path"),
             holder=dict(type="str", default="unknown"),
         ),
         supports_check_mode=True,
@@ -123,16 +136,19 @@ def main() -> None:
     records = _release_files.records(values["directory"])
     under_way = _release_files.under_way(values["directory"])
     kept, serving = _release.kept(records, values["keep"]), _release.now(records, under_way)
+    names = [item.release for item in kept]
     result = dict(
         changed=False,
         told=dict(
             serves=_release.to_words(serving) if serving else "nothing is on record",
-            kept=[item.release for item in kept],
+            kept=names,
             audit=[_release.to_words(item) for item in records],
         ),
         kept=[dataclasses.asdict(item) for item in kept],
         audit=[dataclasses.asdict(item) for item in records],
         unfinished=under_way.release if under_way else "",
+        back=under_way.back if under_way else False,
+        with_files=[name for name in names if values["files"] and _static_record.recall(f"{values['files']}/{name}")],
         **({"serving": dataclasses.asdict(serving)} if serving else {}),
     )
     module.exit_json(**result)

@@ -262,6 +262,11 @@ def test_only_what_is_not_kept_is_pruned() -> None:
         ("switched", SWITCHED, ["switch_back", "drain", "stop", "discard", "remove_directories", "record", "conclude"]),
         ("the one before has gone", RETIRED, []),
         (
+            "the one before has gone, and nobody was led to the new one",
+            dataclasses.replace(STARTED, containers=(running(RELEASED),)),
+            ["discard", "remove_directories", "record", "conclude"],
+        ),
+        (
             "the inventory describes another one meanwhile",
             dataclasses.replace(SWITCHED, under_way=dataclasses.replace(STARTED.under_way, instance="other", release="other")),
             ["switch_back", "drain", "stop", "discard", "remove_directories", "remove_directories", "record", "conclude"],

@@ -66,6 +66,23 @@ def test_what_all_hosts_have_on_record_counts() -> None:
         release_before.release_before(hosts[:1], 5)
 
 
+def test_a_rollback_that_did_not_finish_is_repeated() -> None:
+    """It would be undone by going to the release before the one that it was about."""
+    a, b, c = (dataclasses.replace(record(name), at=f"2026-01-0{day}T00:00:00+0000") for day, name in enumerate("abc", 1))
+    began = dataclasses.replace(b, at="2026-01-04T00:00:00+0000", outcome=_release.BEGAN)
+
+    def chosen(*there: _release.Record, back: bool = True) -> str:
+        host = {"audit": [dataclasses.asdict(line) for line in (a, b, c, began)], "unfinished": "b", "back": back}
+        other = {"audit": [dataclasses.asdict(line) for line in (a, b, c, *there)], "unfinished": "", "back": False}
+        return str(release_before.release_before([host, other], 5)["release"])
+
+    assert chosen() == "b"
+    assert chosen(back=False) == "c", "a deploy of what had served before is undone"
+    assert chosen(dataclasses.replace(b, at="2026-01-05T00:00:00+0000")) == "b", "finished on the other host"
+    later = dataclasses.replace(record("d"), at="2026-01-06T00:00:00+0000")
+    assert chosen(later) == "c", "the host was away when another release was deployed"
+
+
 def test_what_serves_of_a_run_that_did_not_finish() -> None:
     began = record("b", _release.BEGAN)
     under_way = _release.UnderWay("i-b", {}, "run", "b", "image", switched=True)

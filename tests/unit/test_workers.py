@@ -132,13 +132,22 @@ def test_a_companion_that_is_not_wanted_any_more_is_left_over() -> None:
 
 def test_companions_that_came_with_a_later_release_are_no_part_of_an_older_one(tmp_path: Path) -> None:
     wanted = [{**each, "directory": str(tmp_path / each["name"])} for each in worker_services(WEB, {"a": {"command": ["a"]}}, {}, OPTIONS)]
-    (worker,) = _companions.companions(parse(WEB), wanted)
-    assert not _companions.served_in_this_release(worker)
-    (tmp_path / "worker-a").mkdir()
-    for release, served in (("another", False), ("0123456789abcdef", True)):
-        line = _release.to_line(_release.Record("now", release, "image", "instance", "me"))
-        (tmp_path / "worker-a" / "releases.jsonl").write_text(line)
-        assert _companions.served_in_this_release(worker) is served
+    web = parse({**WEB, "directory": str(tmp_path / "web")})
+    (worker,) = _companions.companions(web, wanted)
+    assert not _companions.came_later(web, worker), "the host joined after that release, and gets all of it"
+    for service in ("web", "worker-a"):
+        (tmp_path / service).mkdir()
+    for release, later in (("another", False), ("0123456789abcdef", True)):
+        _serves(tmp_path / "web", release)
+        assert _companions.came_later(web, worker) is later
+    for release, later in (("another", True), ("0123456789abcdef", False)):
+        _serves(tmp_path / "worker-a", release)
+        assert _companions.came_later(web, worker) is later
+
+
+def _serves(directory: Path, release: str) -> None:
+    line = _release.to_line(_release.Record("now", release, "image", "instance", "me"))
+    (directory / "releases.jsonl").write_text(line)
 
 
 def test_companions_are_of_the_same_project_and_have_names_of_their_own() -> None:
