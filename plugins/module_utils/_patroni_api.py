@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import json
 import ssl
 import time
@@ -25,7 +26,7 @@ TIMEOUT = 10
 POLL = 1
 
 
-class NoAnswer(Exception):
+class NoAnswer(EngineError):
     """Nobody answers there: no Patroni yet, or none any more."""
 
 
@@ -55,7 +56,7 @@ class Api:
             if error.code == 503 and method == "GET" and said.startswith("{"):
                 return json.loads(said)
             raise EngineError(f"Patroni refused {method} {path}: {error.code} {said}") from None
-        except OSError as error:
+        except (OSError, http.client.HTTPException) as error:
             raise NoAnswer(f"{self.url} does not answer: {error}") from None
         return json.loads(text) if text.startswith("{") else text
 
@@ -73,7 +74,7 @@ def wait_whole(api: Api, wanted: t.Sequence[str], seconds: float) -> list[_patro
         try:
             found = api.members()
             left = _patroni.missing(found, wanted)
-        except (NoAnswer, EngineError) as error:
+        except EngineError as error:
             found, left = [], [str(error)]
         if not left:
             return found
