@@ -175,18 +175,22 @@ def test_a_migration_gives_up_when_a_transaction_keeps_its_table() -> None:
     assert served() == {"good"}
 
 
-def test_a_rollback_is_refused_when_the_schema_has_passed_the_release() -> None:
+@pytest.mark.parametrize("asks", ["SELECT 1", "SELECT note FROM songs_song LIMIT 1"], ids=["it would start", "it would not even start"])
+def test_a_rollback_is_refused_when_the_schema_has_passed_the_release(asks: str) -> None:
     """The one before uses a column that has gone: refused without the insistence that a deploy needs for it, too."""
+    views = (ROOT / "examples/music/songs/views.py").read_text().replace("SELECT 1", asks)
     adding = MIGRATION.format("migrations.AddField('song', 'note', models.TextField(null=True))")
     models = (ROOT / "examples/music/songs/models.py").read_text()
     with_note = models.replace("    play_count =", "    note = models.TextField(null=True)\n    play_count =")
-    assert deploy(version("noted", **{"songs/migrations/0002_note.py": adding, "songs/models.py": with_note})).rc == 0
+    assert (
+        deploy(version("noted", **{"songs/migrations/0002_note.py": adding, "songs/models.py": with_note, "songs/views.py": views})).rc == 0
+    )
     removing = MIGRATION.format("migrations.RemoveField('song', 'note')").replace("0001_initial", "0002_note")
     after = version("unnoted", **{"songs/migrations/0002_note.py": adding, "songs/migrations/0003_unnote.py": removing})
     assert deploy(after).rc != 0 and served() == {"noted"}
     assert deploy(after, allow_unsafe_migrations=True).rc == 0
     before = processes()
-    run = rollback()
+    run = rollback(django_uwsgi_start_wait=15)
     assert run.rc != 0 and "songs.0003_unnote" in said(run), run.told
     assert processes() == before and served() == {"unnoted"}
     is_tidy()
