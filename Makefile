@@ -11,8 +11,8 @@ export ANSIBLE_CONFIG := $(CURDIR)/ansible.cfg
 INVENTORY ?= inventories/lab
 # More arguments for ansible-playbook, such as ARGS='--check --diff'.
 ARGS ?=
-# Backups come with the long tables alone.
-SCENARIOS ?= host postgres django_uwsgi nginx haproxy single default release apart projects postgres_cluster $(if $(FAULTS),pgbackrest)
+# Backups, and the cluster's seven machines, come with the long tables alone.
+SCENARIOS ?= host postgres django_uwsgi nginx haproxy single default release apart projects $(if $(FAULTS),pgbackrest postgres_cluster)
 # The disk that the scenarios' builder keeps between them.
 export BERTH_LAB_CACHE ?= berth-molecule
 
