@@ -84,10 +84,16 @@ def changes_type(table: str, column: str, change: str, kind: str = INCOMPATIBLE)
     )
 
 
-def rewrites(table: str, column: str) -> Problem:
+def empties(table: str) -> Problem:
+    return Problem(
+        INCOMPATIBLE, f"empties the table {table}, whose rows the release before still serves", "delete rows in small steps, with RunPython"
+    )
+
+
+def rewrites(table: str, column: str, kind: str = "generated column") -> Problem:
     return Problem(
         LOCK,
-        f"adds the generated column {table}.{column}, which rewrites all rows under an exclusive lock",
+        f"adds the {kind} {table}.{column}, which rewrites all rows under an exclusive lock",
         "add a column with null=True, and fill it",
     )
 

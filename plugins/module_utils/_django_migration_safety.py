@@ -163,7 +163,10 @@ def add_field(step: Step) -> t.Iterator[Problem]:
     if getattr(field, "generated", False):
         if field.db_persist:
             yield rewrites(table, column)
-    elif not field.null and not has_db_default(field):
+    elif has_db_default(field):
+        if differs_by_row(field.db_default):
+            yield rewrites(table, column, "column with another value for each row,")
+    elif not field.null:
         yield adds_required(table, column)
     yield from indexes(table, field)
 
@@ -180,6 +183,12 @@ def has_db_default(field: t.Any) -> bool:
     from django.db.models import NOT_PROVIDED
 
     return getattr(field, "db_default", NOT_PROVIDED) is not NOT_PROVIDED
+
+
+def differs_by_row(default: t.Any) -> bool:
+    """Whether an expression has another value for each row. By name, as these come with versions of Django and with PostgreSQL."""
+    parts = default.flatten() if hasattr(default, "flatten") else ()
+    return any(type(part).__name__ in ("Random", "RandomUUID", "UUID4", "UUID7") for part in parts)
 
 
 def remove_field(step: Step) -> t.Iterator[Problem]:

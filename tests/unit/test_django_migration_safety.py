@@ -29,6 +29,7 @@ if not settings.configured:
 from django.contrib.postgres.operations import AddConstraintNotValid, AddIndexConcurrently, TrigramExtension, ValidateConstraint
 from django.db import connection, migrations, models
 from django.db.migrations.state import ProjectState
+from django.db.models.functions import Random
 
 CASCADE = models.CASCADE
 ELSEWHERE: set[str] = set()
@@ -176,7 +177,7 @@ SAFE: dict[str, list[Any]] = {
     ],
     "new columns by SQL": [
         migrations.RunSQL(
-            "ALTER TABLE songs_song ADD a int, ADD COLUMN IF NOT EXISTS b numeric(5, 2) NOT NULL DEFAULT 0, ADD c bigserial NOT NULL"
+            "ALTER TABLE songs_song ADD a int, ADD COLUMN IF NOT EXISTS b numeric(5, 2) NOT NULL DEFAULT 0, ADD c date NOT NULL DEFAULT now()"
         )
     ],
     "SQL for other things": [
@@ -308,6 +309,21 @@ UNSAFE: dict[str, tuple[list[Any], list[tuple[str, str]]]] = {
         [migrations.RunSQL("ALTER TABLE songs_song ADD COLUMN a int NOT NULL, ADD b text UNIQUE")],
         [("incompatible", "adds the column songs_song.a as NOT NULL"), ("lock", "builds a unique index on songs_song ")],
     ),
+    "SQL: columns with another value for each row": (
+        [migrations.RunSQL("ALTER TABLE songs_song ADD a bigserial NOT NULL, ADD b uuid NOT NULL DEFAULT gen_random_uuid()")],
+        [
+            ("lock", "adds the column with another value for each row, songs_song.a,"),
+            ("lock", "adds the column with another value for each row, songs_song.b,"),
+        ],
+    ),
+    "SQL: default": (
+        [migrations.RunSQL("ALTER TABLE songs_song ALTER COLUMN year DROP DEFAULT, ALTER left_over DROP DEFAULT")],
+        [("incompatible", "takes the default of songs_song.year out")],
+    ),
+    "SQL: empty": (
+        [migrations.RunSQL('TRUNCATE left_over, ONLY "songs_song" RESTART IDENTITY CASCADE; truncate table public.songs_tag')],
+        [("incompatible", "empties the table songs_song,"), ("incompatible", "empties the table songs_tag,")],
+    ),
     "SQL: indexes": (
         [
             migrations.RunSQL(
@@ -336,6 +352,10 @@ SAFE["default in the database, and one in the code"] = [
     add("x", models.IntegerField(db_default=0, default=0)),
     alter("x", models.IntegerField(default=0)),
 ]
+UNSAFE["column with another value for each row"] = (
+    [add("x", models.FloatField(db_default=Random()))],
+    [("lock", "adds the column with another value for each row, songs_song.x,")],
+)
 UNSAFE["generated column"] = (
     [add("x", models.GeneratedField(expression=models.F("year"), output_field=models.IntegerField(), db_persist=True))],
     [("lock", "adds the generated column songs_song.x,")],
