@@ -177,7 +177,7 @@ SAFE: dict[str, list[Any]] = {
     ],
     "new columns by SQL": [
         migrations.RunSQL(
-            "ALTER TABLE songs_song ADD a int, ADD COLUMN IF NOT EXISTS b numeric(5, 2) NOT NULL DEFAULT 0, ADD c date NOT NULL DEFAULT now()"
+            "ALTER TABLE songs_song ADD a int, ADD COLUMN IF NOT EXISTS b numeric(5, 2) NOT NULL DEFAULT 0, ADD c int NOT NULL DEFAULT 1"
         )
     ],
     "SQL for other things": [
