@@ -16,8 +16,8 @@ description:
   - Migrations run while the release before still serves. Refused before anything is applied, with what to do instead, is what that
     release cannot run on afterwards (a column or a table dropped or renamed, a column NOT NULL without a default in the database, another
     type), and what keeps traffic waiting (an index built without CONCURRENTLY, a constraint that is validated under a lock, a new
-      column with another value for each row, as C(RandomUUID) is), also in SQL of
-    the project's own. C(RunPython) and blocks of procedural SQL are not looked into, and neither are migrations backwards.
+    column with another value for each row, as C(RandomUUID) has), also in SQL of the project's own. C(RunPython) and blocks of procedural
+    SQL are not looked into, and neither are migrations backwards.
 version_added: 0.1.0
 author: berth.django contributors
 extends_documentation_fragment:
