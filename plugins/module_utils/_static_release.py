@@ -72,14 +72,15 @@ def order(names: t.Mapping[str, float], first: t.Sequence[str], keep: int) -> tu
     """Releases with the time at which they were last brought: those that stay, `first` at their head, and those that go."""
     head = [name for name in dict.fromkeys(first) if name in names]
     others = sorted((name for name in names if name not in head), key=lambda name: (-names[name], name))
-    keep = max(keep, len(head))
     return [*head, *others][:keep], [*head, *others][keep:]
 
 
-def arrange(directory: str, release: str, serves: str, keep: int) -> None:
-    """Links to `release` before all others, and then to the one that serves, or did: however many came and failed in between."""
+def arrange(directory: str, release: str, serves: str, keep: int, kept: t.Sequence[str] = ()) -> None:
+    """Links to `release` before all others, then to the one that serves, or did, and to those that are `kept`: however many came and
+    failed in between.
+    """
     os.utime(f"{directory}/{release}")
-    stay, go = order(present(directory), [release, serves], keep)
+    stay, go = order(present(directory), [release, serves, *kept], max(keep, 2))
     _files.make_public(f"{directory}/{KEPT}")
     for number, name in enumerate(stay):
         _files.point(f"{directory}/{KEPT}/{number}", f"../{name}")

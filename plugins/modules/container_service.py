@@ -617,6 +617,11 @@ deployed:
   description: Whether a release of the service is on record as having served on this host before.
   type: bool
   returned: success
+kept:
+  description: Names of its releases that are kept, the newest first, as the host had them on record before.
+  type: list
+  elements: str
+  returned: success
 neighbours:
   description: Names of the project's other services that have a container on this host.
   type: list
@@ -747,6 +752,7 @@ def converge_one(module: AnsibleModule, service: Service, state: str, until: str
         container=service.container,
         instance=service.instance,
         generation=service.generation,
+        kept=[item.release for item in _release.kept(actual.records, service.release.keep)] if service.release else [],
         pending=plan.pending,
         unhealthy=plan.unhealthy,
         deployed=_release.serving(actual.records) is not None,

@@ -49,6 +49,12 @@ options:
     description: Releases that are kept, the one that serves included.
     type: int
     default: 5
+  kept:
+    description: Names of the releases that are kept, the newest first. What was brought and never served goes before them.
+    type: list
+    elements: str
+    default: []
+    version_added: 0.2.0
   holder:
     description: Who runs this. Set by the action plugin.
     type: str
@@ -110,12 +116,12 @@ def converge(module: AnsibleModule) -> dict[str, object]:
     if values["state"] == "present" and archive and result["lacking"]:
         if not module.check_mode:
             _static_release.unpack(archive, folder)
-            _static_release.arrange(directory, release, serving, values["keep"])
+            _static_release.arrange(directory, release, serving, values["keep"], values["kept"])
         return {**result, "changed": True}
     if values["state"] == "serving" and serving != release and os.path.isdir(folder):
         if not module.check_mode:
             _files.point(current, release)
-            _static_release.arrange(directory, release, serving, values["keep"])
+            _static_release.arrange(directory, release, serving, values["keep"], values["kept"])
         return {**result, "changed": True}
     return result
 
@@ -129,6 +135,7 @@ def main() -> None:
             archive=dict(type="path"),
             contents=dict(type="str", default=""),
             keep=dict(type="int", default=5),
+            kept=dict(type="list", elements="str", default=[]),
             holder=dict(type="str", default="unknown"),
         ),
         supports_check_mode=True,

@@ -97,3 +97,12 @@ def test_what_serves_is_never_pruned(tmp_path: Path) -> None:
     _static_release.arrange(str(tmp_path), c, a, keep=1)
     assert sorted(item.name for item in tmp_path.iterdir()) == [a, c, "current", "kept", "uploads"]
     assert {link.name: os.readlink(link) for link in (tmp_path / "kept").iterdir()} == {"0": f"../{c}", "1": f"../{a}"}
+
+
+def test_what_was_brought_and_never_served_goes_before_what_is_kept(tmp_path: Path) -> None:
+    old, serves, failed, new = (letter * 16 for letter in "abcd")
+    for number, name in enumerate((old, serves, failed, new)):
+        (tmp_path / name).mkdir()
+        os.utime(tmp_path / name, (number, number))
+    _static_release.arrange(str(tmp_path), new, serves, keep=3, kept=[serves, old])
+    assert sorted(item.name for item in tmp_path.iterdir()) == [old, serves, new, "kept"]
