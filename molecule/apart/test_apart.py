@@ -11,7 +11,7 @@ from pathlib import Path
 
 import over_uwsgi
 import pytest
-from fleet import HOSTS, PROJECT, ROOT, container, inspect, kill, on, one_more, playbook, request, restart_engine, start, until
+from fleet import HOSTS, PROJECT, ROOT, container, inspect, kill, on, one_more, playbook, processes, request, restart_engine, start, until
 from losses import losses, pause
 from versions import NGINX, URL, WEB, deploy, is_tidy, log, rollback, served, version
 
@@ -103,6 +103,29 @@ def test_static_files_of_a_new_release_are_beside_those_of_the_one_before() -> N
     again = deploy(source)
     assert again.rc == 0, again.told
     assert deploy(source).unchanged
+
+
+@pytest.mark.long
+def test_a_release_that_fails_after_the_switch_is_taken_back() -> None:
+    before, current = processes(), on(NGINX[0], f"readlink {STATIC}/current")
+    was = served()
+    with losses(URL, *LOAD) as counted:
+        run = deploy(version("hooked"), django_uwsgi_after_switch=[{"command": "no_such_command"}])
+    assert run.rc != 0 and "was taken back" in " ".join(run.errors.split()), run.told
+    assert served() == was and processes() == before and counted["lost"] == 0, counted
+    assert on(NGINX[0], f"readlink {STATIC}/current") == current, "the web server looks into files of a release that does not serve"
+    is_tidy()
+
+
+@pytest.mark.long
+def test_a_rollback_goes_on_while_a_web_server_is_away() -> None:
+    """The inventory has it, and nobody answers there: the bad release is left all the same."""
+    was = served()
+    assert deploy(version("bad")).rc == 0
+    with one_more("front2", "nginx"):
+        run = rollback()
+    assert run.rc == 0 and served() == was, run.told
+    assert "front2 does not answer" in " ".join(run.out.split()), run.out
 
 
 @pytest.mark.long
