@@ -11,6 +11,7 @@ import shlex
 import subprocess
 import time
 import typing as t
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -314,10 +315,12 @@ def test_an_operator_who_gives_up_waiting_takes_nothing_back() -> None:
     is_tidy()
 
 
-def test_a_deploy_and_its_rollback_in_one_run() -> None:
+def test_a_deploy_and_its_rollback_in_one_run(tmp_path: Path) -> None:
     """As a playbook of the operator's has it, which looks in between whether the site is well."""
     before = on(WEB[0], f"readlink {DIRECTORY}/static/current")
-    run = deploy(version("tried"), "playbooks/rollback.yml")
+    both = tmp_path / "both.yml"
+    both.write_text(json.dumps([{"import_playbook": str(ROOT / "playbooks" / f"{name}.yml")} for name in ("deploy", "rollback")]))
+    run = playbook(name=str(both), variables={"django_uwsgi_source": str(version("tried"))})
     assert run.rc == 0, run.told
     audit = [json.loads(line) for line in on(WEB[0], f"cat {DIRECTORY}/django_uwsgi/releases.jsonl").splitlines()]
     tried, again = [each["release"] for each in audit if each["outcome"] == "serves"][-2:]
