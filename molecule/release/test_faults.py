@@ -262,10 +262,12 @@ def test_every_step_is_in_that_table() -> None:
         "Find it",
         "Go back to it",
         "See to what its task has left open",
+        "Start it where it waited for them",
         "Bring the static files to hosts that joined the project after it",
         # What comes when something has failed.
         "Say why there is none",
         "Bring the release before back",
+        "Ask whether it can run on the database as it is",
         "Say what serves now",
     }
     files = ("main", "release", "go_on", "bring", "prepare", "static", "switch", "retire", "rollback", "go_back", "catch_up")
