@@ -13,7 +13,7 @@ from pathlib import Path
 
 from ansible.plugins.action import ActionBase
 from ansible_collections.berth.django.plugins.plugin_utils import _builds
-from ansible_collections.berth.django.plugins.plugin_utils._on_host import run_module
+from ansible_collections.berth.django.plugins.plugin_utils._on_host import remove_tmp, run_module
 
 ROLE = "django_uwsgi"
 
@@ -51,5 +51,4 @@ class ActionModule(ActionBase):
             return run_module(self, task_vars, self._task.resolved_action, {**arguments, "preview_archive": target})
         finally:
             shutil.rmtree(local, ignore_errors=True)
-            self._remove_tmp_path(self._connection._shell.tmpdir, force=True)
-            self._connection._shell.tmpdir = None
+            remove_tmp(self)

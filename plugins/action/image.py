@@ -16,7 +16,7 @@ from ansible.errors import AnsibleActionFail
 from ansible.plugins.action import ActionBase
 from ansible.utils.display import Display
 from ansible_collections.berth.django.plugins.plugin_utils import _build_secrets, _builds
-from ansible_collections.berth.django.plugins.plugin_utils._on_host import run_module
+from ansible_collections.berth.django.plugins.plugin_utils._on_host import remove_tmp, run_module
 
 MODULE = "berth.django.image"
 ARGUMENTS: dict[str, t.Any] = dict(
@@ -99,8 +99,7 @@ class ActionModule(ActionBase):
             return self._on_builder(options, {"make": wanted}, task_vars)
         finally:
             shutil.rmtree(local, ignore_errors=True)
-            self._remove_tmp_path(self._connection._shell.tmpdir, force=True)
-            self._connection._shell.tmpdir = None
+            remove_tmp(self)
 
     def _files(self, image: _builds.Image, options: dict[str, t.Any], local: str) -> list[Path]:
         """What goes to the builder: the context, the script for the base, and the build secrets, in a directory of mode 0700."""

@@ -11,7 +11,7 @@ import typing as t
 
 from ansible import constants
 from ansible.plugins.action import ActionBase
-from ansible_collections.berth.django.plugins.plugin_utils._on_host import run_module
+from ansible_collections.berth.django.plugins.plugin_utils._on_host import remove_tmp, run_module
 
 MODULE = "berth.django.static_release"
 
@@ -31,8 +31,7 @@ class ActionModule(ActionBase):
                 result["archive"] = self._fetch(result.pop("packed"))
             return result
         finally:
-            self._remove_tmp_path(self._connection._shell.tmpdir, force=True)
-            self._connection._shell.tmpdir = None
+            remove_tmp(self)
 
     def _send(self, archive: str) -> str:
         folder = self._make_tmp_path()

@@ -54,3 +54,11 @@ def run_module(action: ActionBase, task_vars: dict[str, t.Any], module_name: str
     for sentence in result.get("unknown") or [] if action._task.check_mode else []:
         Display().display(f"{host}: cannot be known before it runs: {sentence}")
     return result
+
+
+def remove_tmp(action: ActionBase) -> None:
+    """The directory on the host that files went to, if any: without one, a host that does not answer would be asked once more."""
+    shell = action._connection._shell
+    if shell.tmpdir:
+        action._remove_tmp_path(shell.tmpdir, force=True)
+        shell.tmpdir = None
