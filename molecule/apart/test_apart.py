@@ -107,6 +107,7 @@ def test_static_files_of_a_new_release_are_beside_those_of_the_one_before() -> N
 
 @pytest.mark.long
 def test_a_release_that_fails_after_the_switch_is_taken_back() -> None:
+    assert deploy(version("fine")).rc == 0
     before, current = processes(), on(NGINX[0], f"readlink {STATIC}/current")
     was = served()
     with losses(URL, *LOAD) as counted:
