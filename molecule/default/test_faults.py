@@ -70,7 +70,7 @@ def site_stands_before() -> None:
 
 
 # With every `make test`; the rest of the table is for `make test-faults`.
-SHORT = ("haproxy directive",)
+SHORT = ("haproxy directive", "never healthy")
 
 
 @pytest.mark.parametrize(
@@ -140,12 +140,11 @@ def test_restart_of_the_docker_daemon_stops_nothing() -> None:
     assert playbook().unchanged
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     "variables",
     [
-        pytest.param({"django_uwsgi_processes": 3}, id="the app beside the old one"),
-        pytest.param({"nginx_memory": "200m"}, id="nginx, host by host"),
+        pytest.param({"django_uwsgi_processes": 3}, id="the app beside the old one", marks=pytest.mark.long),
+        pytest.param({"nginx_memory": "200m"}, id="nginx, host by host", marks=pytest.mark.long),
         pytest.param({"haproxy_memory": "200m"}, id="HAProxy beside the old one"),
     ],
 )
@@ -157,7 +156,6 @@ def test_replaced_under_load_without_loss(variables: dict[str, Any]) -> None:
     assert load["sent"] > 200 and load["lost"] == 0, load
 
 
-@pytest.mark.long
 def test_songs_survive_the_database_container() -> None:
     titles = [f"kept {time.time_ns()}" for _ in range(2)]
     for title in titles:
@@ -169,13 +167,12 @@ def test_songs_survive_the_database_container() -> None:
     assert all(title in kept for title in titles)
 
 
-@pytest.mark.long
 @pytest.mark.parametrize(
     ("number", "heading", "seconds"),
     [
         pytest.param(1, "Start the release beside", 1.5, id="while the app starts"),
-        pytest.param(2, "Converge nginx", 0.7, id="while nginx is replaced"),
-        pytest.param(3, "Converge HAProxy", 0.4, id="while HAProxy is reloaded"),
+        pytest.param(2, "Converge nginx", 0.7, id="while nginx is replaced", marks=pytest.mark.long),
+        pytest.param(3, "Converge HAProxy", 0.4, id="while HAProxy is reloaded", marks=pytest.mark.long),
     ],
 )
 def test_killed_run_is_completed_by_the_next(number: int, heading: str, seconds: float) -> None:

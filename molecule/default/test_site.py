@@ -179,11 +179,12 @@ def test_second_run_changes_nothing_and_costs_little(tmp_path: Path) -> None:
 @(pytest.mark.long if len(HOSTS) == 1 else lambda test: test)
 def test_check_mode_predicts_exactly() -> None:
     """What it says would change is what changes, and nothing is changed by asking."""
+    assert playbook("--check", "--diff").unchanged
     wanted = {"nginx_client_max_body_size": "21m"}
     predicted = playbook("--check", "--diff", variables=wanted)
     assert predicted.rc == 0, predicted.told
     assert "+    client_max_body_size 21m;" in predicted.out, predicted.told
-    # What check mode had changed would not change again.
+    assert playbook("--check", "--diff").unchanged, "check mode changed something"
     real = playbook(variables=wanted)
     assert real.rc == 0 and real.changed == predicted.changed, f"predicted {predicted.changed}, changed {real.changed}"
     assert playbook().rc == 0

@@ -9,7 +9,7 @@ import time
 
 import pytest
 import sites
-from fleet import FLEET, GROUPS, on, until
+from fleet import FLEET, GROUPS, on, playbook, until
 
 PROJECTS = list(sites.PAGES)
 IMPRINT = "Ink & Sons = 100%? \"b\" 'c' #d $HOME ${PATH} `e` \\f"
@@ -79,3 +79,8 @@ def test_one_machine_has_parts_of_several_projects_that_know_nothing_of_each_oth
     assert {"gallery-django_uwsgi", "club-django_uwsgi"} <= set(networks)
     refused = on("gallery-db1", "docker exec gallery-postgres psql -U postgres -lqt | cut -d '|' -f 1")
     assert "gallery" in refused and "club" not in refused
+
+
+def test_a_second_run_changes_nothing() -> None:
+    run = playbook()
+    assert run.unchanged, run.told

@@ -120,12 +120,12 @@ def _begin(execution: Execution, _target: str) -> None:
 def _not_begun(execution: Execution, begun: UnderWay) -> None:
     """What could not be started is taken back at once, and the audit says so."""
     service, older = execution.service, execution.actual.under_way
-    if service.release:
-        _release_files.record(service, service.release, execution.by, _release.ROLLED_BACK, begun)
     if older:
         _release_files.keep_under_way(service, older)
     else:
         _release_files.conclude(service)
+    if service.release:  # last, since a disk may be full
+        _release_files.record(service, service.release, execution.by, _release.ROLLED_BACK, begun)
 
 
 def _conclude(execution: Execution, _target: str) -> None:
