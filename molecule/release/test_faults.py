@@ -55,6 +55,14 @@ class Migration(migrations.Migration):
     dependencies = [("songs", "0001_initial")]
     operations = [{}]
 """
+VIEWS = (ROOT / "examples/music/songs/views.py").read_text()
+# A release that has a column of its own, and uses it.
+NOTED = {
+    "songs/migrations/0002_note.py": MIGRATION.format("migrations.AddField('song', 'note', models.TextField(null=True))"),
+    "songs/models.py": (ROOT / "examples/music/songs/models.py")
+    .read_text()
+    .replace("    play_count =", "    note = models.TextField(null=True)\n    play_count ="),
+}
 
 
 @pytest.fixture(autouse=True)
@@ -100,6 +108,12 @@ def migrating(name: str, operation: str) -> Any:
     ("name", "changes", "variables", "words"),
     [
         ("crashing", {"site_settings/wsgi.py": CRASHES_LATER}, {"django_uwsgi_bake": 6}, ["was healthy and then"]),
+        (
+            "unhealthy",
+            {"songs/views.py": VIEWS.replace("SELECT 1", "SELECT nothing FROM songs_song")},
+            {"django_uwsgi_start_wait": 15},
+            ["did not become healthy within 15 s"],
+        ),
         ("sick", {"songs/apps.py": "raise RuntimeError('no apps today')\n"}, {}, ["no apps today"]),
         ("missing", {}, {"django_uwsgi_image": "127.0.0.1:1/no/such:image"}, ["127.0.0.1:1/no/such:image"]),
         ("hook", {}, {"django_uwsgi_before_migrate": [{"command": "no_such_command"}]}, ["no_such_command"]),
@@ -176,23 +190,38 @@ def test_a_migration_gives_up_when_a_transaction_keeps_its_table() -> None:
     assert served() == {"good"}
 
 
+def unnoted(name: str, *operations: str) -> Any:
+    """The release after NOTED, or one further on: each operation in a migration of its own."""
+    migrations = {2: NOTED["songs/migrations/0002_note.py"]}
+    for number, operation in enumerate(operations, 3):
+        migrations[number] = MIGRATION.format(operation).replace("0001_initial", f"000{number - 1}_note")
+    return version(name, **{f"songs/migrations/000{number}_note.py": text for number, text in migrations.items()})
+
+
+def test_a_column_is_kept_while_a_release_that_was_gone_back_to_uses_it() -> None:
+    """Those that are applied say that nobody does: the release that took it out of its models has served in between."""
+    no_more = "migrations.SeparateDatabaseAndState(state_operations=[migrations.RemoveField('song', 'note')])"
+    assert deploy(version("noted", **NOTED)).rc == 0
+    assert deploy(unnoted("unnoted", no_more)).rc == 0
+    assert rollback().rc == 0 and served() == {"noted"}
+    dropping = unnoted("dropping", no_more, "migrations.RunSQL('ALTER TABLE songs_song DROP COLUMN note')")
+    with losses(URL, *FEW) as counted:
+        run = deploy(dropping)
+    assert run.rc != 0 and "songs.0004_note" in said(run) and "allow_unsafe_migrations=true" in said(run), run.told
+    assert served() == {"noted"} and counted["lost"] == 0, counted
+    is_tidy()
+
+
 @pytest.mark.parametrize("asks", ["SELECT 1", "SELECT note FROM songs_song LIMIT 1"], ids=["it would start", "it would not even start"])
 def test_a_rollback_is_refused_when_the_schema_has_passed_the_release(asks: str) -> None:
     """The one before uses a column that has gone: refused without the insistence that a deploy needs for it, too."""
-    views = (ROOT / "examples/music/songs/views.py").read_text().replace("SELECT 1", asks)
-    adding = MIGRATION.format("migrations.AddField('song', 'note', models.TextField(null=True))")
-    models = (ROOT / "examples/music/songs/models.py").read_text()
-    with_note = models.replace("    play_count =", "    note = models.TextField(null=True)\n    play_count =")
-    assert (
-        deploy(version("noted", **{"songs/migrations/0002_note.py": adding, "songs/models.py": with_note, "songs/views.py": views})).rc == 0
-    )
-    removing = MIGRATION.format("migrations.RemoveField('song', 'note')").replace("0001_initial", "0002_note")
-    after = version("unnoted", **{"songs/migrations/0002_note.py": adding, "songs/migrations/0003_unnote.py": removing})
+    assert deploy(version("noted", **NOTED, **{"songs/views.py": VIEWS.replace("SELECT 1", asks)})).rc == 0
+    after = unnoted("unnoted", "migrations.RemoveField('song', 'note')")
     assert deploy(after).rc != 0 and served() == {"noted"}
     assert deploy(after, allow_unsafe_migrations=True).rc == 0
     before = processes()
     run = rollback(django_uwsgi_start_wait=15)
-    assert run.rc != 0 and "songs.0003_unnote" in said(run), run.told
+    assert run.rc != 0 and "songs.0003_note" in said(run), run.told
     assert processes() == before and served() == {"unnoted"}
     is_tidy()
 

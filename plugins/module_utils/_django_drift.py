@@ -28,7 +28,7 @@ ARGUMENT_SPEC: dict[str, t.Any] = dict(
     static=dict(type="dict", options=_static_wanted.ARGUMENT_SPEC),
 )
 # What a look at the plan of migrations, and one at the superuser, need to be told.
-PLAN = dict(database="default", app="", migration="", fake=False, apply=False, sql=False, check_deploy="", silenced_checks=[])
+PLAN = dict(database="default", app="", migration="", fake=False, apply=False, sql=False, known=None, check_deploy="", silenced_checks=[])
 SUPERUSER = dict(database="default", apply=False, update_password=True)
 Told = tuple[list[str], list[str]]
 

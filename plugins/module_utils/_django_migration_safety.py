@@ -70,9 +70,12 @@ class Step:
 Rule = t.Callable[[Step], t.Iterator[Problem]]
 
 
-def unsafe_operations(plan: t.Iterable[t.Any], state: t.Any, connection: t.Any) -> list[dict[str, str]]:
-    """What is not safe in these forward migrations. `state` is that of the models before the first one, and is carried along."""
-    used = used_tables(state)
+def unsafe_operations(plan: t.Iterable[t.Any], state: t.Any, connection: t.Any, serving: t.Any = None) -> list[dict[str, str]]:
+    """What is not safe in these forward migrations.
+
+    `state` is that of the models before the first one, and is carried along; `serving` is that of the release before, where it differs.
+    """
+    used = used_tables(serving or state)
     return [
         {"migration": f"{migration.app_label}.{migration.name}", **dataclasses.asdict(found)}
         for migration in plan

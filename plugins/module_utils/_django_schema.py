@@ -24,13 +24,29 @@ def compare(connection: t.Any) -> dict[str, t.Any]:
     from django.db.migrations.recorder import MigrationRecorder
 
     executor = MigrationExecutor(connection)
-    loader = executor.loader
-    known = set(loader.disk_migrations).union(*(migration.replaces for migration in loader.disk_migrations.values()))
+    loader, known = executor.loader, known_to(executor.loader)
     recorded = {key: row.pk for key, row in MigrationRecorder(connection).applied_migrations().items()}
     last = max((number for key, number in recorded.items() if key in known), default=0)
     unknown = sorted((key for key, number in recorded.items() if key not in known and number > last), key=recorded.__getitem__)
     missing = executor.migration_plan(loader.graph.leaf_nodes())
     return {"unknown": unknown, "missing": [str(migration) for migration, _backwards in missing]}
+
+
+def known() -> dict[str, t.Any]:
+    """Asked of the release that serves: the migrations that it knows. The database is not asked."""
+    from django.db.migrations.loader import MigrationLoader
+
+    return {"known": sorted(known_to(MigrationLoader(None)))}
+
+
+def known_to(loader: t.Any) -> set[tuple[str, str]]:
+    return set(loader.disk_migrations).union(*(map(tuple, migration.replaces) for migration in loader.disk_migrations.values()))
+
+
+def state_known(executor: t.Any, names: t.Iterable[t.Sequence[str]]) -> t.Any:
+    """The models of a release that knows these migrations: after a rollback they are older than what is applied."""
+    known = {(app, name) for app, name in names}
+    return state_with(executor, lambda item: key_of(item) in known or (bool(item.replaces) and known.issuperset(map(tuple, item.replaces))))
 
 
 def cannot_run(connection: t.Any, unknown: t.Iterable[t.Sequence[str]]) -> dict[str, t.Any]:
@@ -42,18 +58,29 @@ def cannot_run(connection: t.Any, unknown: t.Iterable[t.Sequence[str]]) -> dict[
 
     executor = MigrationExecutor(connection)
     loader, names = executor.loader, {(app, name) for app, name in unknown}
-    plan = [part for item, _ in executor.migration_plan(loader.graph.leaf_nodes(), clean_start=True) for part in parts_of(loader, item)]
-    later = [migration for migration in plan if key_of(migration) in names]
-    state = executor._create_project_state()
-    for migration in plan:
-        if key_of(migration) in loader.applied_migrations and key_of(migration) not in names:
-            migration.mutate_state(state, preserve=False)
+    later = [migration for migration in every_migration(executor) if key_of(migration) in names]
+    state = state_with(executor, lambda migration: key_of(migration) not in names)
     found = [item for item in unsafe_operations(later, state, connection) if item["kind"] == INCOMPATIBLE]
     return {
         "incompatible": found,
         "strange": sorted(".".join(key) for key in names - squashed(loader) - {key_of(migration) for migration in later}),
         "back_to": back_to([migration for migration in later if str(migration) in {item["migration"] for item in found}]),
     }
+
+
+def every_migration(executor: t.Any) -> list[t.Any]:
+    loader = executor.loader
+    plan = executor.migration_plan(loader.graph.leaf_nodes(), clean_start=True)
+    return [part for migration, _backwards in plan for part in parts_of(loader, migration)]
+
+
+def state_with(executor: t.Any, counts: t.Callable[[t.Any], bool]) -> t.Any:
+    """The models after those applied migrations that count."""
+    state = executor._create_project_state()
+    for migration in every_migration(executor):
+        if key_of(migration) in executor.loader.applied_migrations and counts(migration):
+            migration.mutate_state(state, preserve=False)
+    return state
 
 
 def key_of(migration: t.Any) -> tuple[str, str]:

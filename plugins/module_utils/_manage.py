@@ -30,6 +30,8 @@ from ansible_collections.berth.django.plugins.module_utils import (
     _engine,
     _files,
     _observe,
+    _release,
+    _release_files,
 )
 from ansible_collections.berth.django.plugins.module_utils._preview import previewed
 from ansible_collections.berth.django.plugins.module_utils._python_errors import explain, one_stack
@@ -208,6 +210,21 @@ def entrypoint_of(found: dict[str, t.Any]) -> tuple[str, ...]:
 def another(project: Project, name: str, entrypoint_given: bool) -> Project:
     """The same project in another container that runs."""
     return in_container(dataclasses.replace(project, service=None), name, _observe.inspect_one(name), entrypoint_given)
+
+
+def serving(project: Project, entrypoint_given: bool) -> Project | None:
+    """The project in the container of the release that serves on this host, where that is another release, and runs."""
+    service = project.service
+    if not (service and service.release):
+        return None
+    records, under_way = _release_files.records(service.directory), _release_files.under_way(service.directory)
+    last = _release.now(records, under_way)
+    if last is None or last.instance == service.instance:
+        return None
+    try:
+        return another(project, dataclasses.replace(service, instance=last.instance).container, entrypoint_given)
+    except EngineError:
+        return None
 
 
 def _is_what_it_would_be(found: dict[str, t.Any], service: Service) -> bool:

@@ -18,6 +18,8 @@ description:
     type), and what keeps traffic waiting (an index built without CONCURRENTLY, a constraint that is validated under a lock, a new
     column with another value for each row, as C(RandomUUID) has), also in SQL of the project's own. C(RunPython) and blocks of procedural
     SQL are not looked into, and neither are migrations backwards.
+  - What the release before uses is what the migrations that it knows say, where its container runs on this host. After a rollback that is
+    less than what is applied.
 version_added: 0.1.0
 author: berth.django contributors
 extends_documentation_fragment:
@@ -141,6 +143,7 @@ stdout:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.berth.django.plugins.module_utils import _django, _django_inside, _manage
+from ansible_collections.berth.django.plugins.module_utils._shell import EngineError
 
 
 def migrate(module: AnsibleModule, project: _manage.Project) -> dict[str, object]:
@@ -148,10 +151,11 @@ def migrate(module: AnsibleModule, project: _manage.Project) -> dict[str, object
     options = {key: module.params[key] for key in ("database", "fake", "allow_unsafe", "wait", "lock_timeout", "holder", "silenced_checks")}
     options.update({key: module.params[key] or "" for key in ("app", "migration", "check_deploy")})
     options["check_deploy"] = "" if project.serves else options["check_deploy"]
+    serving = _manage.serving(project, module.params["entrypoint"] is not None)
     plan = []
     asking = module.check_mode or not module.params["apply"]
     if asking or module._diff:
-        plan = ask(project, {**options, "apply": False, "sql": module._diff})["plan"]
+        plan = ask(project, serving, {**options, "apply": False, "sql": module._diff})["plan"]
     if asking:
         applied = [_django.migration_name(entry) for entry in plan if not entry["backwards"]]
         unapplied = [_django.migration_name(entry) for entry in plan if entry["backwards"]]
@@ -161,7 +165,7 @@ def migrate(module: AnsibleModule, project: _manage.Project) -> dict[str, object
             module.warn(f"not safe while the release before serves, so a run refuses it without -e allow_unsafe_migrations=true: {names}")
     else:
         # What was looked at for the diff has passed the checks already.
-        answer = ask(project, {**options, "apply": True, "check_deploy": "" if module._diff else options["check_deploy"]})
+        answer = ask(project, serving, {**options, "apply": True, "check_deploy": "" if module._diff else options["check_deploy"]})
         applied, unapplied = answer["applied"], answer["unapplied"]
         if answer["waited_for"]:
             module.warn(f"waited for another migration: {answer['waited_for']}")
@@ -180,8 +184,12 @@ def migrate(module: AnsibleModule, project: _manage.Project) -> dict[str, object
     )
 
 
-def ask(project: _manage.Project, request: dict[str, object]) -> dict:
-    answer = project.ask({"do": "migrate", **request}, label="migrate")
+def ask(project: _manage.Project, serving: _manage.Project | None, request: dict[str, object]) -> dict:
+    """After a rollback, the release that serves may know less than what is applied: it is asked, where there is something to judge."""
+    request = {"do": "migrate", "known": _django_inside.ASK if serving else None, **request}
+    answer = project.ask(request, label="migrate")
+    if answer.get("asks") and serving:
+        answer = project.ask({**request, "known": known_to(serving), "check_deploy": ""}, label="migrate")
     if "error" not in answer:
         return answer
     if project.check_mode:
@@ -197,6 +205,14 @@ def ask(project: _manage.Project, request: dict[str, object]) -> dict:
         stdout=answer.get("output", answer["printed"]),
         exit_code=1,
     )
+
+
+def known_to(serving: _manage.Project) -> list[object] | None:
+    """A release that is too broken to answer must not keep the next one from being deployed."""
+    try:
+        return serving.ask({"do": "known"}, label="migrate").get("known")
+    except (EngineError, _manage.CommandFailed):
+        return None
 
 
 def main() -> None:

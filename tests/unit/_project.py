@@ -24,12 +24,13 @@ SOURCES = {module.__name__: Path(str(module.__file__)).read_text() for module in
 DEFAULTS: dict[str, dict[str, Any]] = {
     "migrate": {
         "apply": True, "sql": False, "database": "default", "app": "", "migration": "", "fake": False, "allow_unsafe": False,
-        "wait": 1, "lock_timeout": 1, "holder": "test", "check_deploy": "", "silenced_checks": [],
+        "wait": 1, "lock_timeout": 1, "holder": "test", "known": None, "check_deploy": "", "silenced_checks": [],
     },
     "superuser": {
         "apply": True, "username": "boss", "password": "correct-horse", "email": "boss@example.com", "fields": {},
         "update_password": True, "database": "default",
     },
+    "known": {},
     "compare": {"database": "default"},
     "cannot_run": {"database": "default"},
     "drift": {"migrate": _django_drift.PLAN, "superuser": None},

@@ -101,6 +101,21 @@ def test_what_is_gone_is(old: Release, new: Release) -> None:
     assert problem(old, new) == "", "the way that was named is one"
 
 
+def test_what_a_release_that_was_gone_back_to_uses_is_not_taken_from_it(old: Release, new: Release) -> None:
+    """The newer one, which did not use the column any more, was rolled back: the next one must not drop it yet."""
+    state = "migrations.SeparateDatabaseAndState(state_operations=[migrations.RemoveField('song', 'artist')])"
+    migrate(new, ("0002_out_of_the_models", "0001_initial", state))
+    assert problem(old, new) == ""
+    new.add_migration("0003_drop", "0002_out_of_the_models", "migrations.RunSQL('ALTER TABLE songs_song DROP COLUMN artist')")
+    assert new.ask("migrate", apply=False, known="ask") == {"error": "", "asks": True, "printed": ""}
+    known = old.ask("known")["known"]
+    assert ["songs", "0001_initial"] in known and ["songs", "0002_out_of_the_models"] not in known
+    refused = new.ask("migrate", known=known)
+    assert [found["migration"] for found in refused["unsafe"]] == ["songs.0003_drop"], refused
+    assert new.ask("migrate", known=new.ask("known")["known"])["applied"] == ["songs.0003_drop"], "the release that lost it serves"
+    assert new.ask("migrate", known="ask")["applied"] == [], "nobody is asked where nothing depends on it"
+
+
 def test_first_migration_of_an_app_is_undone_with_zero() -> None:
     from ansible_collections.berth.django.plugins.module_utils._django_schema import back_to
 
