@@ -161,6 +161,20 @@ def test_data_of_another_major_is_refused(layout: str, words: list[str]) -> None
 
 
 @pytest.mark.long
+def test_a_replica_of_a_cluster_is_no_server_of_its_own() -> None:
+    """Its host was left in the inventory alone: it would never take a write."""
+    other = f"{DIRECTORY}-other"
+    data = f"{other}/data/17"
+    on(HOST, f"mkdir -p {data} && echo 17 > {data}/PG_VERSION && touch {data}/standby.signal && chown -R 10004:10004 {other}/data")
+    try:
+        run = converge(postgres_directory=other)
+        assert run.rc != 0 and "is a replica of a cluster" in run.out, run.out
+        assert connect(ROWS).text == "one,two"
+    finally:
+        on(HOST, f"rm -rf {other}")
+
+
+@pytest.mark.long
 def test_killed_initialisation_is_begun_again() -> None:
     """A cluster is made beside its place, so that half of one is never started."""
     other = f"{DIRECTORY}-other"

@@ -92,7 +92,7 @@ def problems(
         of_roles += [(role.host, sentence) for sentence in told]
     found += merged(of_roles) + registry_problems(roles) + project_problems(roles) + socket_problems(roles, groups) + media_problems(roles)
     found += release_problems(roles) + agreement_problems(roles) + port_problems(roles, machines) + peer_problems(roles, groups)
-    found += backend_problems(roles, groups) + merged(cluster_problems(roles, groups)) + backup_problems(roles, groups, machines)
+    found += backend_problems(roles, groups) + merged(cluster_problems(roles, groups, addresses)) + backup_problems(roles, groups, machines)
     found += merged(connection_problems(roles)) + merged(pool_problems(roles))
     return list(dict.fromkeys(found))
 

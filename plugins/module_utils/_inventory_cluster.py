@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 
 from ansible_collections.berth.django.plugins.module_utils._inventory_secrets import NEW_SECRET
@@ -15,6 +16,8 @@ from ansible_collections.berth.django.plugins.module_utils._inventory_secrets im
 # Patroni refuses to run otherwise: a primary has to give up before a replica may take its place
 # (https://patroni.readthedocs.io/en/latest/dynamic_configuration.html).
 TIMES = {"postgres_ttl": 20, "postgres_loop_wait": 5, "postgres_retry_timeout": 7}
+# Names of variables that tell a project where its database is.
+DATABASE = re.compile(r"DATABASE|POSTGRES|(^|_)(PG|DB)", re.IGNORECASE)
 NEEDED = ("postgres_replication_password", "postgres_patroni_password")
 
 
@@ -29,13 +32,39 @@ class Role(t.Protocol):
     def values(self) -> dict[str, t.Any]: ...
 
 
-def cluster_problems(roles: t.Sequence[Role], groups: t.Mapping[str, t.Sequence[str]]) -> list[tuple[str, str]]:
-    """By host, so that what several share is told once."""
+def cluster_problems(
+    roles: t.Sequence[Role], groups: t.Mapping[str, t.Sequence[str]], addresses: t.Mapping[str, t.Any]
+) -> list[tuple[str, str]]:
+    """By host, so that what several share is told once. `addresses` are those of all hosts."""
     found: list[tuple[str, str]] = []
     for role in roles:
         if role.name == "postgres" and len(groups.get(role.values.get("postgres_peer_group", "postgres"), [])) > 1:
             found += [(role.host, sentence) for sentence in [*member_problems(role), *etcd_problems(role, groups)]]
+            found += [
+                (app.host, sentence)
+                for app in roles
+                if app.name == "django_uwsgi"
+                for sentence in way_problems(app, role, groups, addresses)
+            ]
     return found
+
+
+def way_problems(app: Role, member: Role, groups: t.Mapping[str, t.Sequence[str]], addresses: t.Mapping[str, t.Any]) -> list[str]:
+    """A project that asks one member stops when another one leads. Several, for its driver to choose from, are its own affair."""
+    gateway = member.values.get("postgres_gateway_group", "postgres_gateway")
+    if app.values.get("django_uwsgi_project") != member.values.get("postgres_project") or member.host in groups.get(gateway, []):
+        return []
+    names = "|".join(re.escape(str(name)) for name in (member.host, addresses.get(member.host)) if name)
+    alone = re.compile(rf"(.*[@/])?({names})(:\d+)?([/?].*)?")
+    given = {kind: app.values.get(f"django_uwsgi_{kind}") for kind in ("env", "secrets")}
+    return [
+        f"django_uwsgi_{kind}.{name} of host {app.host} leads to {member.host}, one member of a cluster, which another one may "
+        f"lead tomorrow: give the address of a host in the group {gateway!r} and its port (6432), which lead to whoever is primary."
+        for kind, values in given.items()
+        if isinstance(values, dict)
+        for name, value in values.items()
+        if DATABASE.search(str(name)) and alone.fullmatch(str(value))
+    ]
 
 
 def member_problems(role: Role) -> list[str]:

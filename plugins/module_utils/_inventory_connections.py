@@ -14,7 +14,7 @@ from ansible_collections.berth.django.plugins.module_utils._inventory_cluster im
 from ansible_collections.berth.django.plugins.module_utils._inventory_pool import pooled
 
 # As the roles' defaults say.
-PROCESSES, THREADS, CONNECTIONS = 4, 1, 100
+PROCESSES, THREADS, CONNECTIONS, READ_PORT = 4, 1, 100, 6433
 # superuser_reserved_connections of PostgreSQL (3), and what Patroni, pgBackRest, migrations and whoever looks after it may hold.
 RESERVED = 10
 
@@ -27,7 +27,7 @@ def connection_problems(roles: t.Sequence[Role]) -> list[tuple[str, str]]:
     found = []
     for server in (role for role in roles if role.name == "postgres"):
         apps = [role for role in roles if role.name == "django_uwsgi" and project_of(role) == project_of(server)]
-        told = [wanted_by(app, pooled(app, roles)) for app in apps]
+        told = [wanted_by(app, pooled(app, roles), ports_to_read(roles)) for app in apps]
         wanted, limit = sum(count for count, _words in told), limit_of(server)
         if wanted > limit - RESERVED:
             told_of = (
@@ -40,12 +40,29 @@ def connection_problems(roles: t.Sequence[Role]) -> list[tuple[str, str]]:
     return found
 
 
-def wanted_by(app: Role, pool: int | None) -> tuple[int, str]:
-    """A pool is shared by both releases. What goes past it is among those that are kept for others."""
+def wanted_by(app: Role, pool: int | None, ports: t.Collection[str]) -> tuple[int, str]:
+    """A pool is shared by both releases. What goes past it is among those that are kept for others.
+
+    A thread that also asks replicas has two connections, and both lead to the primary where there is no replica.
+    """
     if pool is not None:
         return pool, f"{app.host}: {pool} of its PgBouncer"
     web, others = threads_of(app)
-    return 2 * (web + others), f"{app.host}: {web} for uWSGI{f' and {others} for workers' if others else ''}, twice"
+    reads = reads_replicas(app, ports)
+    words = f"{app.host}: {web} for uWSGI{f' and {others} for workers' if others else ''}, twice{', to write and to read' if reads else ''}"
+    return 2 * (web + others) * (2 if reads else 1), words
+
+
+def ports_to_read(roles: t.Iterable[Role]) -> set[str]:
+    """Where ways to replicas begin."""
+    return {str(role.values.get("haproxy_database_read_port", READ_PORT)) for role in roles if role.name == "haproxy"} or {str(READ_PORT)}
+
+
+def reads_replicas(app: Role, ports: t.Collection[str]) -> bool:
+    """Whether the project is told such a port: a value, or in a URL."""
+    given = [app.values.get(f"django_uwsgi_{kind}") for kind in ("env", "secrets")]
+    values = [str(value) for told in given if isinstance(told, dict) for value in told.values()]
+    return any(value == port or f":{port}/" in value for value in values for port in ports)
 
 
 def threads_of(app: Role) -> tuple[int, int]:

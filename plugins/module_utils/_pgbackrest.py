@@ -123,6 +123,18 @@ def why_old(known: Repository, now: datetime.datetime, hours: int) -> str:
     return f"the newest backup, {newest.label}, has damaged pages: see the log of the repository's host." if newest.damaged else ""
 
 
+def why_no_room(known: Repository, directory: str, room: int) -> str:
+    """Why what the newest backup holds does not fit into so many bytes; empty when it does."""
+    newest = known.newest
+    if newest is None or room > newest.size:
+        return ""
+    return f"the data of {newest.label} takes {gib(newest.size)}, and {directory} has room for {gib(room)}: give that host a larger disk."
+
+
+def gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB"
+
+
 _SEGMENT = re.compile(r"(?:^|/)([0-9A-F]{24})-[0-9a-f]{40}")
 # Segments of 16 MB, PostgreSQL's default: so many have the same middle part of a name.
 _OF_ONE_FILE = 256

@@ -36,6 +36,11 @@ options:
   max_age:
     description: It is an error when the newest backup is older than this many hours.
     type: int
+  room:
+    description: >-
+      A directory of this host. It is an error when what the newest backup holds does not fit there, in the place of what is in it; log that
+      comes on top does not count.
+    type: path
   through:
     description: It is an error when the archive lacks a segment of the log between the newest backup and this one.
     type: str
@@ -69,10 +74,11 @@ options:
 import dataclasses
 import datetime
 import json
+import shutil
 import typing as t
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.berth.django.plugins.module_utils import _docker_argv, _pgbackrest, _shell
+from ansible_collections.berth.django.plugins.module_utils import _docker_argv, _pgbackrest, _postgres_data, _shell
 
 
 def ask(container: str, stanza: str, *words: str) -> t.Any:
@@ -90,6 +96,10 @@ def why_not(parameters: dict[str, t.Any], known: _pgbackrest.Repository, now: da
     why = _pgbackrest.why_not(parameters["to"], known, now) if parameters["to"] else ""
     if not why and parameters["max_age"] is not None:
         why = _pgbackrest.why_old(known, now, parameters["max_age"])
+    if not why and parameters["room"]:
+        taken = _postgres_data.size_of(parameters["room"])
+        free = shutil.disk_usage(_postgres_data.nearest(parameters["room"])).free
+        why = _pgbackrest.why_no_room(known, parameters["room"], free + taken)
     if why or not parameters["through"] or not known.newest:
         return why
     stanza = parameters["stanza"]
@@ -107,6 +117,7 @@ def main() -> None:
             stanza=dict(type="str", required=True),
             to=dict(type="str"),
             max_age=dict(type="int"),
+            room=dict(type="path"),
             through=dict(type="str"),
         ),
         supports_check_mode=True,

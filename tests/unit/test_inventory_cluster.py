@@ -16,7 +16,35 @@ THREE = ["db1", "db2", "db3"]
 
 
 def problems(etcd: list[str], postgres: list[str] = THREE, **values: Any) -> list[str]:
-    return [sentence for _host, sentence in cluster_problems([role("db1", "postgres", **values)], {"etcd": etcd, "postgres": postgres})]
+    return [sentence for _host, sentence in cluster_problems([role("db1", "postgres", **values)], {"etcd": etcd, "postgres": postgres}, {})]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "value", "refused"),
+    [
+        ("env", "DATABASE_HOST", "db1", True),
+        ("env", "DATABASE_HOST", "10.0.0.1", True),
+        ("secrets", "database_url", "postgresql://shop:secret@10.0.0.1:5432/shop?sslmode=require", True),
+        ("env", "DATABASE_HOST", "10.0.0.9", False),
+        ("env", "DATABASE_HOST", "db1,db2,db3", False),
+        ("env", "DATABASE_HOST", "db10", False),
+        ("env", "CACHE_HOST", "10.0.0.1", False),
+    ],
+)
+def test_a_project_that_asks_one_member_alone(kind: str, name: str, value: str, refused: bool) -> None:
+    server = role("db1", "postgres", postgres_project="shop", **SECRETS)
+    groups = {"etcd": THREE, "postgres": THREE, "postgres_gateway": ["web1"]}
+    addresses = {"db1": "10.0.0.1", "web1": "10.0.0.9"}
+
+    def told(project: str = "shop", **changed: list[str]) -> list[tuple[str, str]]:
+        app = role("web1", "django_uwsgi", **{"django_uwsgi_project": project, f"django_uwsgi_{kind}": {name: value}})
+        return cluster_problems([server, app], {**groups, **changed}, addresses)
+
+    assert [(host, f"django_uwsgi_{kind}.{name} of host web1 leads to db1" in sentence) for host, sentence in told()] == [
+        ("web1", True)
+    ] * refused
+    assert told(project="other") == [] and told(postgres=["db1"]) == []
+    assert told(postgres_gateway=["db1"]) == [], "the way to the primary may begin on a member"
 
 
 def test_three_and_one_are_fine() -> None:

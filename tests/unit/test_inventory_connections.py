@@ -43,6 +43,8 @@ def test_another_project_has_a_server_of_its_own() -> None:
         (12, None, {}, "may want 96 while a release starts"),
         (2, 25, {}, "set max_connections to 26 or more"),
         (1, None, {"django_uwsgi_threads": 12}, "web1: 48 for uWSGI, twice"),
+        (6, None, {"django_uwsgi_env": {"DATABASE_REPLICA_PORT": "6433"}}, "may want 96 while a release starts"),
+        (6, None, {"django_uwsgi_secrets": {"url": "postgresql://a:b@c:6433/music"}}, "web1: 4 for uWSGI, twice, to write and to read"),
         (1, None, {"django_uwsgi_options": {"processes": 50}}, "web1: 50 for uWSGI"),
         (
             1,

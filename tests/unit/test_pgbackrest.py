@@ -95,6 +95,14 @@ def test_a_backup_that_is_too_old_or_damaged_is_told() -> None:
     assert "damaged pages" in _pgbackrest.why_old(_pgbackrest.repository(answer(NOON, error=True), "music"), NOON, 26)
 
 
+def test_a_restore_needs_room() -> None:
+    known = _pgbackrest.repository(answer(NOON), "music")
+    assert _pgbackrest.why_no_room(known, "/srv", 31000001) == ""
+    told = _pgbackrest.why_no_room(known, "/srv", 30000000)
+    assert told == "the data of 20261122-120000F takes 0.03 GiB, and /srv has room for 0.03 GiB: give that host a larger disk."
+    assert _pgbackrest.why_no_room(_pgbackrest.repository([], "music"), "/srv", 0) == "", "that there is none is told already"
+
+
 @pytest.mark.parametrize(
     ("restored", "expected"),
     [
