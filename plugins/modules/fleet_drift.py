@@ -91,6 +91,7 @@ from ansible_collections.berth.django.plugins.module_utils import (
     _image_builder,
     _manage,
     _observe,
+    _patroni,
     _patroni_converge,
     _plan,
     _postgres_converge,
@@ -152,7 +153,10 @@ def database(wanted: dict[str, t.Any]) -> Told:
 def cluster(wanted: dict[str, t.Any]) -> Told:
     result = _patroni_converge.converge(wanted, check_mode=True)
     found = [*result["actions"], *result["unknown"]]
-    return [f"cluster: {', '.join(found)}"] if found else [], []
+    # No run mends a member that does not follow, so it is no difference.
+    left = _patroni.missing(result["members"], wanted["members"]) if result["members"] else []
+    warning = f"the cluster of {wanted['project']} is not whole: {'; '.join(left)}; docs/howto/run-a-database-cluster.md says what to do"
+    return [f"cluster: {', '.join(found)}"] if found else [], [warning] if left else []
 
 
 def archive(wanted: dict[str, t.Any]) -> Told:

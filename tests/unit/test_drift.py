@@ -12,7 +12,7 @@ import pytest
 from _paths import ROOT
 from _render import load_vars, load_yaml
 from ansible_collections.berth.django.plugins.action.inventory_check import GROUPS
-from ansible_collections.berth.django.plugins.module_utils import _deploy_lock, _django_drift
+from ansible_collections.berth.django.plugins.module_utils import _deploy_lock, _django_drift, _patroni, _patroni_converge
 from ansible_collections.berth.django.plugins.module_utils._shell import EngineError
 from ansible_collections.berth.django.plugins.module_utils._spec_parse import parse
 from ansible_collections.berth.django.plugins.modules import fleet_drift
@@ -67,6 +67,16 @@ def modules(tasks: Any) -> set[str]:
         for part in ("block", "rescue", "always"):
             found |= modules(task.get(part))
     return found
+
+
+@pytest.mark.parametrize(("state", "warned"), [("streaming", []), ("start failed", ["db2 (replica) is start failed"])])
+def test_a_member_that_does_not_follow_is_warned_of(monkeypatch: pytest.MonkeyPatch, state: str, warned: list[str]) -> None:
+    """A run does not mend it."""
+    members = [_patroni.Member("db1", "leader", "running"), _patroni.Member("db2", "replica", state)]
+    monkeypatch.setattr(_patroni_converge, "converge", lambda *_, **__: dict(actions=[], unknown=[], members=members))
+    found, warnings = fleet_drift.cluster({"project": "music", "members": ["db1", "db2"]})
+    assert found == [] and len(warnings) == len(warned)
+    assert all(words in warning for words, warning in zip(warned, warnings))
 
 
 def test_what_cannot_be_asked_is_a_difference(monkeypatch: pytest.MonkeyPatch) -> None:
