@@ -29,6 +29,8 @@ KILLED = f"docker kill --signal KILL {CONTAINER}"
 POSTMASTER = f"docker exec {CONTAINER} sh -c 'kill -9 $(head -1 $PGDATA/postmaster.pid)'"
 FAULTS = {
     "the postmaster is killed": (POSTMASTER, ""),
+    # The first process of its container, which the restart policy brings back.
+    "Patroni is killed": (f"kill -9 $(docker inspect --format '{{{{.State.Pid}}}}' {CONTAINER})", ""),
     "the primary's container is killed": (KILLED, f"docker start {CONTAINER}"),
     "the primary is frozen beyond its ttl, and thawed": (f"docker pause {CONTAINER}", f"docker unpause {CONTAINER}"),
 }
@@ -65,9 +67,10 @@ def test_the_primary_is_cut_off_from_everyone_and_comes_back() -> None:
 
 
 @pytest.mark.long
-def test_the_engine_of_the_primary_is_restarted() -> None:
+@pytest.mark.parametrize("signal", ["TERM", "KILL"])
+def test_the_engine_of_the_primary_is_restarted(signal: str) -> None:
     with ledger() as told:
-        restart_engine(primary())
+        restart_engine(primary(), signal)
         time.sleep(10)
     assert told.lost == [] and told.two_at_once == [] and told.pause <= FAILOVER
 

@@ -135,10 +135,10 @@ def inspect(host: str, container: str) -> dict[str, t.Any]:
     return json.loads(on(host, f"docker inspect {shlex.quote(container)}"))[0]
 
 
-def restart_engine(host: str) -> None:
-    """With systemd or without; returns when another one answers."""
+def restart_engine(host: str, signal: str = "TERM") -> None:
+    """With systemd or without, which start another one; returns when that one answers."""
     daemon = on(host, "pgrep -x dockerd")
-    on(host, "systemctl restart docker 2>/dev/null || pkill -TERM -x dockerd")
+    on(host, f"systemctl kill --signal={signal} docker 2>/dev/null || pkill -{signal} -x dockerd")
     until(lambda: on(host, "pgrep -x dockerd", check=False) not in ("", daemon), 60, "another daemon runs")
     until(lambda: on(host, "docker version --format '{{.Server.Version}}'", check=False), 60, "it answers")
 
