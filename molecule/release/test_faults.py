@@ -263,6 +263,20 @@ def test_a_run_that_is_killed_at_any_step_is_completed_by_the_next(number: int, 
     assert again.unchanged, again.told
 
 
+@pytest.mark.parametrize("after", [0.2, 1.5])
+def test_a_run_that_is_killed_while_it_takes_a_release_back(after: float) -> None:
+    """Both hosts have switched, and switch back."""
+    failing = {"django_uwsgi_source": str(version("failing-late")), "django_uwsgi_after_switch": [{"command": "no_such_command"}]}
+    with losses(URL, *FEW) as counted:
+        killed = start(failing, "Bring the release before back", "playbooks/deploy.yml")
+        time.sleep(after)
+        kill(killed)
+        run = deploy(version("good"))
+    assert run.rc == 0, run.told
+    assert served() == {"good"} and counted["lost"] == 0, counted
+    is_tidy()
+
+
 def test_every_step_is_in_that_table() -> None:
     """Those that only ask, and those that this fleet has no use for, are not."""
     left_out = {
