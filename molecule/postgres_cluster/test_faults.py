@@ -276,6 +276,21 @@ def test_a_member_that_lost_its_disk_is_made_anew() -> None:
 
 
 @pytest.mark.long
+def test_a_cluster_that_was_taken_down_comes_back() -> None:
+    """With the next run, whoever may lead: the first host of the group may not."""
+    last = SERVERS[-1]
+    if primary() != last:
+        assert playbook(name="playbooks/switchover.yml", variables={"to": last}).rc == 0
+    make_synchronous(SERVERS[1])
+    for host in (SERVERS[0], SERVERS[1], last):
+        on(host, f"docker stop --time 60 {CONTAINER} && docker rm {CONTAINER}")
+    run = playbook()
+    assert run.rc == 0 and whole(), run.told
+    assert request("/api/music/").status == 200
+    assert playbook().unchanged
+
+
+@pytest.mark.long
 def test_the_pool_is_replaced_and_nobody_notices() -> None:
     pools = {host: container(host, "pgbouncer") for host in GROUPS["pgbouncer"]}
     with under_load("/api/music/") as load:
