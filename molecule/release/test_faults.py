@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shlex
@@ -68,7 +69,7 @@ NOTED = {
 @pytest.fixture(autouse=True)
 def good() -> t.Iterator[None]:
     """Whatever happened: the next run ends where a clean run ends, and the one after finds nothing to do."""
-    if served() != {"good"}:
+    if not serves_good():
         run = deploy(version("good"))
         assert run.rc == 0, run.told
     yield
@@ -81,6 +82,13 @@ def good() -> t.Iterator[None]:
     assert again.unchanged, again.told
     assert served() == {"good"}
     is_tidy()
+
+
+def serves_good() -> bool:
+    """A run of these tests that was stopped leaves a host that answers with an error."""
+    with contextlib.suppress(AssertionError):
+        return served() == {"good"}
+    return False
 
 
 def said(run: Run) -> str:
